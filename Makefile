@@ -1,0 +1,79 @@
+# Every task of the project. `make help` lists them. Nothing has to be installed or active before,
+# except Python 3.11, 3.12 or 3.13.
+
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+STAMP := $(VENV)/.installed
+
+# CPU=1, for Linux without a GPU: PyTorch's CPU builds, from PyTorch's own index, at the same versions.
+# The suffix +cpu is asked for by name, so that a missing build is an error and not 3 GB of CUDA.
+CPU_INDEX := https://download.pytorch.org/whl/cpu
+REQUIREMENTS := requirements.txt
+ifeq ($(CPU),1)
+  REQUIREMENTS := $(VENV)/requirements-cpu.txt
+  PIP_EXTRA := --extra-index-url $(CPU_INDEX)
+endif
+
+NOTEBOOKS := $(shell find chapters -name '*.ipynb' -not -path '*/.ipynb_checkpoints/*' 2>/dev/null)
+SITE := _build/html/index.html
+
+# Two processes side by side on two cores: one thread each is faster than four that wait.
+export OMP_NUM_THREADS = 1
+export PIP_DISABLE_PIP_VERSION_CHECK = 1
+
+.DEFAULT_GOAL := help
+.PHONY: help env book test claims lab notebooks bench lint format clean
+
+help: ## list the targets
+	@grep -E '^[a-z]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-10s %s\n", $$1, $$2}'
+	@echo "Options: CPU=1 (Linux, no CUDA packages), PYTHON=python3.12 (which Python to use)"
+
+env: $(STAMP) ## make the environment .venv, where it is missing or out of date
+
+$(STAMP): requirements.txt pyproject.toml
+	@$(PYTHON) -c 'import sys; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 13))' || { \
+	  echo "$(PYTHON) is `$(PYTHON) --version 2>&1`, wanted 3.11, 3.12 or 3.13: install one of" \
+	    "them and say which, for example make book PYTHON=python3.12" >&2; exit 1; }
+	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV) || { \
+	  echo "$(PYTHON) cannot make an environment: on Debian and Ubuntu, apt install python3-venv" >&2; \
+	  rm -rf $(VENV); exit 1; }
+	@sed -E 's/^(torch|torchvision)==([^ ]+)/\1==\2+cpu/' requirements.txt > $(VENV)/requirements-cpu.txt
+	$(BIN)/python -m pip install $(PIP_EXTRA) -r $(REQUIREMENTS)
+	$(BIN)/python -m pip install --quiet --no-deps -e .
+	@touch $@
+
+book: env ## build the site from the outputs stored in the chapters
+	$(BIN)/jupyter-book build . --quiet -W -n --keep-going
+	@$(BIN)/python -c 'from pathlib import Path; print("The book:", Path("$(SITE)").resolve().as_uri())'
+
+test: env ## library, structure of the chapters, every notebook run again and compared, the site
+	$(BIN)/python -m pytest -n 2 --dist loadfile -m "not site"
+	$(if $(NOTEBOOKS),PYTHONPATH=tests $(BIN)/python -m pytest -p notebook_comparison --nbval \
+	  -n 2 --dist loadfile chapters,@echo "No chapter yet: no notebook to run.")
+	$(BIN)/python -m pytest -m site
+
+claims: env ## run the chapters with other seeds and compare the verdicts
+	$(BIN)/python book/tools/claims.py
+
+lab: env ## open the chapters in JupyterLab
+	$(BIN)/jupyter lab --notebook-dir=chapters
+
+notebooks: env ## run the chapters and store their outputs
+	$(BIN)/python book/tools/notebooks.py
+
+bench: env ## time the library's pieces on this machine
+	$(BIN)/python benchmarks/run.py
+
+lint: env ## style and types
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+format: env ## put the code in order
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+clean: ## delete what was built; the environment stays, rm -rf .venv deletes it
+	rm -rf _build .hypothesis .mypy_cache .pytest_cache .ruff_cache *.egg-info
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -1,0 +1,16 @@
+"""Settings shared by all tests."""
+
+import sys
+from pathlib import Path
+
+import torch
+from hypothesis import settings
+
+# The book's tools are scripts, not an installed package: let tests import them by name.
+sys.path.insert(0, str(Path(__file__).parents[1] / "book" / "tools"))
+
+torch.set_num_threads(1)  # the sums of one thread are the same on every run
+
+# The same examples on every run, and no time limit an example: machines differ.
+settings.register_profile("book", deadline=None, derandomize=True, max_examples=60)
+settings.load_profile("book")
