@@ -60,7 +60,8 @@ lab: env ## open the chapters in JupyterLab
 	$(BIN)/jupyter lab --notebook-dir=chapters
 
 notebooks: env ## run the chapters and store their outputs
-	$(BIN)/python book/tools/notebooks.py
+	$(BIN)/python book/tools/pictures.py
+	$(BIN)/python book/tools/notebooks.py -j 1
 
 bench: env ## time the library's pieces on this machine
 	$(BIN)/python benchmarks/run.py

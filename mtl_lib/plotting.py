@@ -10,31 +10,32 @@ import matplotlib as mpl
 import matplotlib.pyplot as plt
 import numpy as np
 import torch
+from cycler import cycler
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from torch import Tensor
 from torchvision.utils import make_grid
 
-__all__ = ["COLORS", "image_grid", "learning_curves", "mosaic", "paired_dots", "use_style"]
+__all__ = ["COLORS", "INK", "image_grid", "learning_curves", "mosaic", "paired_dots", "use_style"]
 
-# Okabe and Ito's palette, safe for colour-blind readers, at lightness that shows on white and black.
+# After Okabe and Ito, safe for colour-blind readers, at a lightness that shows on white and black.
 # https://jfly.uni-koeln.de/color/
-COLORS = ("#3d8fd1", "#d9822b", "#2a9d78", "#c45ca2", "#b09a1e", "#d1495b")
-_INK = "#7d858f"  # contrast near 4 : 1 on white and on the dark page alike
+COLORS = ("#3d8fd1", "#d07a20", "#2a9d78", "#c45ca2", "#a48f14", "#d1495b")
+INK = "#7d858f"  # contrast near 4 : 1 on white and on the dark page alike
 
 
 def use_style() -> None:
     """Set the book's look for every figure that follows in this kernel."""
     mpl.rcParams.update(
         {
-            "axes.edgecolor": _INK,
+            "axes.edgecolor": INK,
             "axes.facecolor": "none",
             "axes.grid": True,
-            "axes.labelcolor": _INK,
-            "axes.prop_cycle": mpl.cycler(color=COLORS),
+            "axes.labelcolor": INK,
+            "axes.prop_cycle": cycler(color=COLORS),
             "axes.spines.right": False,
             "axes.spines.top": False,
-            "axes.titlecolor": _INK,
+            "axes.titlecolor": INK,
             "axes.titlesize": 11,
             "axes.titleweight": "bold",
             "figure.constrained_layout.use": True,
@@ -43,15 +44,15 @@ def use_style() -> None:
             "figure.figsize": (7, 3),
             "font.size": 10,
             "grid.alpha": 0.25,
-            "grid.color": _INK,
+            "grid.color": INK,
             "legend.frameon": False,
-            "legend.labelcolor": _INK,
+            "legend.labelcolor": INK,
             "lines.linewidth": 2,
             "savefig.facecolor": "none",
             "savefig.transparent": True,
-            "text.color": _INK,
-            "xtick.color": _INK,
-            "ytick.color": _INK,
+            "text.color": INK,
+            "xtick.color": INK,
+            "ytick.color": INK,
         }
     )
 
@@ -76,7 +77,7 @@ def mosaic(images: Tensor, columns: int, gap: int = 1) -> Tensor:
         )
     opaque = images.detach().cpu().float().clamp(0, 1).expand(-1, 3, -1, -1)
     opaque = torch.cat([opaque, torch.ones_like(opaque[:, :1])], dim=1)
-    picture = make_grid(opaque, nrow=columns, padding=gap, pad_value=0)
+    picture: Tensor = make_grid(opaque, nrow=columns, padding=gap, pad_value=0)
     return picture.permute(1, 2, 0)
 
 
@@ -113,7 +114,7 @@ def image_grid(
     for axes, (name, picture) in zip(
         np.atleast_1d(figure.subplots(len(rows), 1)), zip(rows, pictures, strict=True), strict=True
     ):
-        axes.imshow(picture, interpolation="nearest")
+        axes.imshow(picture.numpy(), interpolation="nearest")
         axes.set(xticks=[], yticks=[])
         axes.grid(visible=False)
         axes.spines[:].set_visible(False)

@@ -27,7 +27,8 @@ def test_psnr_follows_its_closed_form():
 
 def test_ssim_is_one_for_equal_images_and_falls_with_noise():
     values = [metrics.ssim(*noisy_pair(noise)) for noise in (0.0, 0.05, 0.2)]
-    assert values[0] == pytest.approx(1) and values[0] > values[1] > values[2]
+    assert values[0] == pytest.approx(1)
+    assert values[0] > values[1] > values[2]
 
 
 def test_iou_equals_torchmetrics_image_by_image():
@@ -54,7 +55,7 @@ def test_delta_m_counts_a_lower_error_and_a_higher_score_as_gains():
 
 
 @pytest.mark.parametrize(
-    "multi, single, higher",
+    ("multi", "single", "higher"),
     [
         ({"a": 1.0}, {"b": 1.0}, []),
         ({}, {}, []),

@@ -35,8 +35,7 @@ __all__ = [
     "centres",
 ]
 
-_MARGIN = 2.0  # pixels a window exceeds its shape: first-order distances are short by half far out
-_FAR = 1e6  # makes an absent shape lie outside of itself everywhere
+_MARGIN = 2.0  # pixels a window exceeds its shape: half a pixel of coverage, and a line around it
 _TINY = 1e-12  # keeps the gradient's length from being zero in the middle of a shape
 
 # m, and its gradient with the sign turned (pointing outwards), each broadcastable to (h, w, n)
@@ -75,10 +74,7 @@ class Ellipse:
         else:
             gx, gy = 4 * uu * u / self.a, 4 * vv * v / self.b
             uu, vv = uu * uu, vv * vv
-        row = 1 - vv
-        if self.present is not None:
-            row = row - torch.where(self.present, 0.0, _FAR)
-        return row - uu, gx, gy
+        return (1 - vv) - uu, gx, gy
 
     def box(self) -> Box:
         """See `Shape.box`."""
@@ -277,12 +273,19 @@ class Look:
     inverted: bool = False
 
 
-def _distance(measure: Measure, pixel: float) -> Tensor:
-    """Signed distance to the outline in pixels, positive inside, to first order."""
+def _distance(shape: Shape, measure: Measure, x: Tensor, y: Tensor, pixel: float) -> Tensor:
+    """Signed distance to the outline in pixels, positive inside, to first order.
+
+    Nothing lies farther inside than the box allows. Beyond the ends of a thin shape the first order
+    alone is wrong: there the gradient looks across the shape, and a line would go on without end.
+    """
     m, gx, gy = measure
     gx, gy = gx * pixel, gy * pixel
     length = gx * gx + (gy * gy + _TINY)
-    return m / length.sqrt_()
+    distance = m / length.sqrt_()
+    left, right, top, bottom = shape.box()
+    torch.minimum(distance, torch.minimum(x - left, right - x) / pixel, out=distance)
+    return torch.minimum(distance, torch.minimum(y - top, bottom - y) / pixel, out=distance)
 
 
 def _indicator(distance: Tensor) -> Tensor:
@@ -350,9 +353,10 @@ class Canvas:
     def _solid(self, solid: Solid, rows: slice, columns: slice) -> None:
         x, y = self.x[:, columns], self.y[rows]
         measure = solid.shape.measure(x, y)
-        distance = _distance(measure, self.pixel)
+        distance = _distance(solid.shape, measure, x, y, self.pixel)
         if solid.without is not None:
-            hole = _distance(solid.without.measure(x, y), self.pixel)
+            cut = solid.without
+            hole = _distance(cut, cut.measure(x, y), x, y, self.pixel)
             distance = torch.minimum(distance, hole.neg_())
         if solid.above is not None:
             distance = torch.minimum(distance, (solid.above - y) / self.pixel)
@@ -434,7 +438,7 @@ class Canvas:
         if not (len(self.color) or labels):
             return
         measure = mark.shape.measure(x, y)
-        distance = _distance(measure, self.pixel)
+        distance = _distance(mark.shape, measure, x, y, self.pixel)
         if mark.ring is not None:
             distance = mark.ring / self.pixel - distance.abs_()
         if mark.above is not None:

@@ -124,7 +124,7 @@ def load_full(root: str | Path, *, train: bool = True, download: bool = False) -
     except RuntimeError as error:
         raise FileNotFoundError(
             f"no Fashion-MNIST under root={str(root)!r} ({error}). "
-            "Pass download=True to fetch it once (30 MB), or use fashion.load(), which needs no file."
+            "Pass download=True to fetch it once (30 MB), or use load(), which needs no file."
         ) from error
     return {"images": data.data[:, None].float() / 255, "labels": data.targets.long()}
 
@@ -179,7 +179,8 @@ def edges(images: Tensor) -> Tensor:
     kernel = torch.stack([smooth[:, None] * ramp, ramp[:, None] * smooth])[:, None].to(images)
     padded = torch.nn.functional.pad(images, (1, 1, 1, 1), mode="replicate")
     gradient = torch.nn.functional.conv2d(padded, kernel)
-    return gradient.norm(dim=1, keepdim=True).clamp(max=1)
+    magnitude: Tensor = gradient.norm(dim=1, keepdim=True)
+    return magnitude.clamp(max=1)
 
 
 def _check_images(images: Tensor) -> None:

@@ -23,8 +23,10 @@ def test_splits_have_their_sizes_and_ranges():
     for split, size in fashion.SPLITS.items():
         data = fashion.load(split)
         assert data["images"].shape == (size, 1, 28, 28)
-        assert data["images"].min() == 0 and data["images"].max() == 1
-        assert data["labels"].shape == (size,) and data["labels"].dtype == torch.int64
+        assert data["images"].min() == 0
+        assert data["images"].max() == 1
+        assert data["labels"].shape == (size,)
+        assert data["labels"].dtype == torch.int64
 
 
 def test_splits_are_disjoint_and_cover_every_image():
@@ -57,7 +59,8 @@ def test_labels_belong_to_their_images():
     }
     height = {name: rows.stop - rows.start for name, (rows, _) in extent.items()}
     width = {name: columns.stop - columns.start for name, (_, columns) in extent.items()}
-    assert height["trouser"] > 2 * height["sneaker"] and width["sneaker"] > 1.5 * width["trouser"]
+    assert height["trouser"] > 2 * height["sneaker"]
+    assert width["sneaker"] > 1.5 * width["trouser"]
 
 
 def test_loading_twice_gives_equal_images_that_do_not_share_memory():
@@ -120,7 +123,7 @@ def test_a_damaged_file_is_detected_and_the_error_says_what_to_do(copied_files, 
 
 
 def test_an_unknown_split_is_refused():
-    with pytest.raises(ValueError, match="'valid'.*train, validation, test"):
+    with pytest.raises(ValueError, match=r"'valid'.*train, validation, test"):
         fashion.load("valid")
 
 

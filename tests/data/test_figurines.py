@@ -72,7 +72,8 @@ def test_normals_are_those_of_the_depth(view: str) -> None:
     inner &= smooth[:, 2:, 1:-1] & smooth[:, :-2, 1:-1]
     assert inner.sum() > 40_000
     # Central differences are exact on a paraboloid. They err where its curvature jumps (the round
-    # end of a limb) and on quartic shapes: by at most a curvature of 20 over half a pixel, 8 degrees.
+    # end of a limb) and on quartic shapes: by at most a curvature of 20 over half
+    # a pixel, 8 degrees.
     angles = cosine[inner].clamp(-1, 1).acos().rad2deg()
     assert angles.max() < 9
     assert angles.mean() < 0.3
