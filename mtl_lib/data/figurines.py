@@ -210,7 +210,7 @@ def dataset(
         modalities: See `draw`.
 
     Returns:
-        For each view in counts: "factors" (n, F), "classes" (n,), and the modalities.
+        A dict for each view in counts, of "factors" (n, F), "classes" (n,), and the modalities.
 
     Raises:
         ValueError: For an unknown view or split, a negative count, and whatever the functions
