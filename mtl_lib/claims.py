@@ -351,8 +351,9 @@ def _count(seeds: int) -> str:
 
 
 def _number(value: float) -> str:
-    """Four significant digits, thousands grouped, a real minus sign."""
-    rounded = float(f"{value:.4g}")
+    """Four significant digits, counts exactly, thousands grouped, a real minus sign."""
+    count = value.is_integer() and abs(value) < 1e12
+    rounded = value if count else float(f"{value:.4g}")
     grouped = 1e4 <= abs(rounded) < 1e12
     text = f"{rounded:,.0f}" if grouped else f"{rounded:.4g}"
     return text.replace("-", "\N{MINUS SIGN}") if rounded else "0"

@@ -75,7 +75,7 @@ def pages(site):
 FOUND = """() => ({
     overflow: document.documentElement.scrollWidth - document.documentElement.clientWidth,
     maths: document.querySelectorAll("mjx-merror").length,
-    unset: [...document.querySelectorAll(".math")].filter((e) => !e.querySelector("mjx-container")).length,
+    unset: document.querySelectorAll(".math:not(:has(mjx-container))").length,
     broken: [...document.images].filter((i) => !i.naturalWidth).map((i) => i.src),
     mute: [...document.querySelectorAll("article img")].filter((i) => !i.alt).map((i) => i.src),
     theme: document.documentElement.dataset.theme,
