@@ -101,7 +101,8 @@ class ConflictValley(Problem):
     Multi-task Learning", NeurIPS 2021, appendix B.
 
     Example:
-        >>> [round(f.item(), 3) for f in ConflictValley().losses(torch.tensor([0.0, -8.0])).values()]
+        >>> losses = ConflictValley().losses(torch.tensor([0.0, -8.0]))
+        >>> [round(loss.item(), 2) for loss in losses.values()]
         [-15.09, -15.09]
     """
 

@@ -60,8 +60,13 @@ class Aggregation(Balancer):
         self.chunks = chunks
 
     @abstractmethod
-    def _solve(self, gramian: Array, rounding: float) -> Array:
-        """Weights for a Gramian of trace 1; eigenvalues below ``rounding`` are noise."""
+    def _solve(self, cosines: Array, lengths: Array, rounding: float) -> Array:
+        """Weights of gradients with these cosines, ``(tasks, tasks)``, and lengths, ``(tasks,)``.
+
+        The longest has length 1; the cosines of one of length 0 are all 0. Keeping lengths apart
+        keeps precision where they differ by many orders of magnitude. An eigenvalue below
+        ``rounding`` times the largest is noise.
+        """
 
     def forward(self, jacobian: Tensor) -> Tensor:
         """Return the direction, ``(tasks, parameters) -> (parameters,)``.
@@ -98,11 +103,14 @@ class Aggregation(Balancer):
             raise ValueError(f"gramian has dtype {gramian.dtype}, wanted a real floating one.")
         matrix = gramian.double().cpu().numpy()
         _refuse_not_finite(matrix)
-        scale = float(np.trace(matrix))
-        if scale <= 0:
+        lengths = np.sqrt(np.diag(matrix).clip(0))
+        longest = float(lengths.max())
+        if longest == 0:
             return torch.zeros_like(gramian[0])
+        inverse = _divide(1.0, lengths)
+        cosines = matrix * inverse[:, None] * inverse
         rounding = 4 * len(matrix) * torch.finfo(gramian.dtype).eps
-        found = self._solve(matrix / scale, rounding) * scale ** (self._power / 2)
+        found = self._solve(cosines, lengths / longest, rounding) * longest**self._power
         return torch.from_numpy(found).to(gramian)
 
     def backward(
@@ -146,8 +154,8 @@ class Mean(Aggregation):
         [1.0, 1.0]
     """
 
-    def _solve(self, gramian: Array, rounding: float) -> Array:
-        return np.full(len(gramian), 1 / len(gramian))
+    def _solve(self, cosines: Array, lengths: Array, rounding: float) -> Array:
+        return np.full(len(lengths), 1 / len(lengths))
 
 
 class MGDA(Aggregation):
@@ -157,7 +165,8 @@ class MGDA(Aggregation):
     least as fast as ‖d‖². Small gradients pull it towards themselves.
 
     The problem min wᵀGw on the simplex is solved exactly: min ‖Jᵀx‖² + (1ᵀx − 1)² over x ⪰ 0 has
-    a solution proportional to it, and is one of non-negative least squares.
+    a solution proportional to it, and is one of non-negative least squares. A task with a zero
+    gradient makes the direction zero.
 
     Reference: J.-A. Désidéri, "Multiple-gradient descent algorithm (MGDA) for multiobjective
     optimization", Comptes Rendus Mathématique 350, 2012; O. Sener, V. Koltun, "Multi-Task Learning
@@ -168,11 +177,13 @@ class MGDA(Aggregation):
         [1.5, 1.5]
     """
 
-    def _solve(self, gramian: Array, rounding: float) -> Array:
-        root = _root(gramian, rounding)
-        x = _nnls(np.vstack([root, np.ones(len(gramian))]), np.append(np.zeros(len(root)), 1.0))
-        weights: Array = x / x.sum()
-        return weights
+    def _solve(self, cosines: Array, lengths: Array, rounding: float) -> Array:
+        if not lengths.all():
+            return _shares((lengths == 0).astype(float))
+        # In y = w × length: the shortest vector of a cone, cut where the weights sum to 1.
+        matrix = np.vstack([_root(cosines, rounding), lengths.min() / lengths])
+        y = _nnls(matrix, np.append(np.zeros(len(matrix) - 1), 1.0))
+        return _shares(y * (lengths.min() / lengths))
 
 
 class PCGrad(Aggregation):
@@ -191,18 +202,14 @@ class PCGrad(Aggregation):
         [0.5, 1.5]
     """
 
-    def _solve(self, gramian: Array, rounding: float) -> Array:
-        tasks = len(gramian)
-        orders = np.stack([torch.randperm(tasks).numpy() for _ in range(tasks)])
-        projected, rows = np.eye(tasks), np.arange(tasks)  # row i: coefficients of gradient i
-        lengths = np.diag(gramian)
+    def _solve(self, cosines: Array, lengths: Array, rounding: float) -> Array:
+        tasks, rows = len(lengths), np.arange(len(lengths))
+        orders = np.stack([torch.randperm(tasks).numpy() for _ in rows])
+        projected = np.diag(lengths)  # row i: coefficients of task i over unit gradients
         for others in orders.T:  # all tasks at once, each with the next one of its own order
-            inner = (projected * gramian[others]).sum(1)
-            conflict = (inner < 0) & (others != rows)
-            step = np.divide(inner, lengths[others], out=np.zeros(tasks), where=conflict)
-            projected[rows, others] -= step
-        total: Array = projected.sum(0)
-        return total
+            inner = (projected * cosines[others]).sum(1)
+            projected[rows, others] -= np.where(others != rows, inner.clip(max=0), 0)
+        return np.where(lengths > 0, _divide(projected.sum(0), lengths), 1.0)
 
 
 class CAGrad(Aggregation):
@@ -214,6 +221,7 @@ class CAGrad(Aggregation):
     By duality d = g₀ + c ‖g₀‖ u with a unit vector u = Jᵀy, y ⪰ 0, and y satisfies the conditions
     of a non-negative least squares problem with one free number s, which a root search finds from
     ‖u‖ = 1. Where no such vector exists the point is Pareto-stationary, and the weights are zero.
+    A task with a zero gradient counts in the mean and asks for nothing else.
 
     Reference: B. Liu, X. Liu, X. Jin, P. Stone, Q. Liu, "Conflict-Averse Gradient Descent for
     Multi-task Learning", NeurIPS 2021, eq. 2 and 3. Public code rescales the result by
@@ -237,14 +245,16 @@ class CAGrad(Aggregation):
             raise ValueError(f"c is {c}, wanted a finite number of 0 or more.")
         self.c = c
 
-    def _solve(self, gramian: Array, rounding: float) -> Array:
-        mean = np.full(len(gramian), 1 / len(gramian))
-        radius = self.c * math.sqrt(max(0.0, mean @ gramian @ mean))
-        if radius <= math.sqrt(rounding) * self.c:
-            return mean if self.c == 0 else np.zeros(len(gramian))
-        root = _root(gramian, rounding)
-        matrix = np.vstack([math.sqrt(radius) * root, np.ones(len(gramian))])
-        target = np.append(-root @ mean / math.sqrt(radius), 0.0)
+    def _solve(self, cosines: Array, lengths: Array, rounding: float) -> Array:
+        tasks, root = len(lengths), _root(cosines, rounding)
+        mean = root @ lengths / tasks
+        radius = self.c * float(np.linalg.norm(mean))
+        if radius <= self.c * math.sqrt(rounding):
+            return np.full(tasks, float(self.c == 0) / tasks)
+        # In y × length. A task of length 0 gets no weight, and asks for nothing.
+        shortest = lengths[lengths > 0].min()
+        matrix = np.vstack([math.sqrt(radius) * root, _divide(shortest, lengths)])
+        target = np.append(-mean / math.sqrt(radius), 0.0)
 
         def unit(s: float) -> Array:
             target[-1] = s
@@ -259,10 +269,9 @@ class CAGrad(Aggregation):
         while excess(high) < 0:
             high *= 4
             if high > 1e12:  # the length stays below 1: gradients cancel
-                return np.zeros(len(gramian))
-        s = optimize.brentq(excess, low, high, xtol=1e-15, rtol=1e-14)
-        weights: Array = mean + radius * unit(float(s))
-        return weights
+                return np.zeros(tasks)
+        s = float(optimize.brentq(excess, low, high, xtol=1e-15, rtol=1e-14))
+        return 1 / tasks + radius * _divide(unit(s), lengths)
 
 
 class IMTLG(Aggregation):
@@ -272,18 +281,16 @@ class IMTLG(Aggregation):
     nearly dependent.
 
     Reference: L. Liu, Y. Li, Z. Kuang, J.-H. Xue, Y. Chen, W. Yang, Q. Liao, W. Zhang, "Towards
-    Impartial Multi-task Learning", ICLR 2021, eq. 4, in the form w ∝ G⁺ √diag G, which needs no
-    choice of a first task.
+    Impartial Multi-task Learning", ICLR 2021, eq. 4, in the form wᵢ ∝ (C⁺1)ᵢ / ‖gᵢ‖ with the matrix
+    C of cosines, which needs no choice of a first task. A zero gradient gets the weight 0.
 
     Example:
         >>> IMTLG()(torch.tensor([[-4.0, 1.0, 1.0], [6.0, 1.0, 1.0]])).round(decimals=4)
         tensor([0.0767, 1.0000, 1.0000])
     """
 
-    def _solve(self, gramian: Array, rounding: float) -> Array:
-        v = _pseudo_inverse(gramian, rounding) @ np.sqrt(np.diag(gramian))
-        # A sum of zero leaves no combination to scale.
-        return v / v.sum() if abs(v.sum()) > rounding * np.abs(v).sum() else np.zeros(len(v))
+    def _solve(self, cosines: Array, lengths: Array, rounding: float) -> Array:
+        return _shares(_divide(_pseudo_inverse(cosines, rounding) @ np.sign(lengths), lengths))
 
 
 class NashMTL(Aggregation):
@@ -310,12 +317,9 @@ class NashMTL(Aggregation):
     _power = -1.0
     _STEPS = 200  # damped Newton steps; a solution takes ten to thirty
 
-    def _solve(self, gramian: Array, rounding: float) -> Array:
-        lengths = np.sqrt(np.diag(gramian))
-        alive = lengths > rounding
-        unit = gramian[np.ix_(alive, alive)] / np.outer(lengths[alive], lengths[alive])
-        weights = np.zeros(len(gramian))
-        weights[alive] = self._bargain(unit) / lengths[alive]
+    def _solve(self, cosines: Array, lengths: Array, rounding: float) -> Array:
+        alive, weights = lengths > 0, np.zeros(len(lengths))
+        weights[alive] = self._bargain(cosines[np.ix_(alive, alive)]) / lengths[alive]
         return weights
 
     def _bargain(self, cosines: Array) -> Array:
@@ -325,14 +329,12 @@ class NashMTL(Aggregation):
         for _ in range(self._STEPS):
             scaled = cosines * np.outer(w, w)  # in units of w every number is near 1
             residual = 1 - scaled.sum(1)
-            if np.abs(residual).max() < 1e-13 * tasks:
-                return w
+            if np.abs(residual).max() < 1e-13 * tasks or w.max() > 1e7:
+                break
             step = np.linalg.solve(scaled + np.eye(tasks), residual)
             decrement = math.sqrt(max(0.0, residual @ step))
             w = w * (1 + step / (1 + decrement if decrement > 0.25 else 1))
-            if w.max() > 1e9:
-                break
-        return w if np.abs(1 - w * (cosines @ w)).max() < 1e-9 else np.zeros(tasks)
+        return w if np.abs(1 - w * (cosines @ w)).max() < 1e-10 else np.zeros(tasks)
 
 
 class AlignedMTL(Aggregation):
@@ -349,11 +351,10 @@ class AlignedMTL(Aggregation):
         tensor([0.2133, 0.9673, 0.9673])
     """
 
-    def _solve(self, gramian: Array, rounding: float) -> Array:
-        values, vectors = _eigen(gramian, rounding)
-        balance = vectors * np.sqrt(values.min() / values) @ vectors.T
-        weights: Array = balance.mean(1)
-        return weights
+    def _solve(self, cosines: Array, lengths: Array, rounding: float) -> Array:
+        values, vectors = _eigen(cosines * np.outer(lengths, lengths), rounding)
+        balance: Array = vectors * np.sqrt(values.min() / values) @ vectors.T
+        return np.asarray(balance.mean(1))
 
 
 class ConFIG(Aggregation):
@@ -370,17 +371,13 @@ class ConFIG(Aggregation):
         tensor([0.1588, 2.0706, 2.0706])
     """
 
-    def _solve(self, gramian: Array, rounding: float) -> Array:
-        lengths = np.sqrt(np.diag(gramian))
-        inverse = np.divide(1.0, lengths, out=np.zeros(len(lengths)), where=lengths > rounding)
-        cosines = gramian * np.outer(inverse, inverse)
-        direction = inverse * (_pseudo_inverse(cosines, rounding) @ np.sign(inverse))
-        squared = direction @ gramian @ direction
+    def _solve(self, cosines: Array, lengths: Array, rounding: float) -> Array:
+        unit = _pseudo_inverse(cosines, rounding) @ np.sign(lengths)  # over unit gradients
+        products = cosines @ unit
+        squared = float(unit @ products)
         if squared <= rounding:
-            return np.zeros(len(gramian))
-        projections = gramian @ direction
-        weights: Array = direction * (projections.sum() / squared)
-        return weights
+            return np.zeros(len(lengths))
+        return _divide(unit, lengths) * float(lengths @ products) / squared
 
 
 class UPGrad(Aggregation):
@@ -401,11 +398,11 @@ class UPGrad(Aggregation):
         tensor([0.2924, 1.9006, 1.9006])
     """
 
-    def _solve(self, gramian: Array, rounding: float) -> Array:
-        root = _root(gramian, rounding)
-        extra = [_nnls(root, -column) for column in root.T]
-        weights: Array = (np.eye(len(gramian)) + np.stack(extra)).mean(0)
-        return weights
+    def _solve(self, cosines: Array, lengths: Array, rounding: float) -> Array:
+        # Scaling a gradient scales its projection: solve for unit gradients.
+        root, tasks = _root(cosines, rounding), len(lengths)
+        projected = np.eye(tasks) + np.stack([_nnls(root, -column) for column in root.T])
+        return np.where(lengths > 0, _divide(lengths @ projected, lengths), 1.0) / tasks
 
 
 def _gramian(jacobian: Tensor) -> Tensor:
@@ -454,6 +451,18 @@ def _pseudo_inverse(matrix: Array, rounding: float) -> Array:
     values, vectors = _eigen(matrix, rounding)
     inverse: Array = vectors / values @ vectors.T
     return inverse
+
+
+def _divide(numerator: Array | float, lengths: Array) -> Array:
+    """By lengths; 0 where a length is."""
+    result: Array = np.divide(numerator, lengths, out=np.zeros(len(lengths)), where=lengths > 0)
+    return result
+
+
+def _shares(weights: Array) -> Array:
+    """Scaled to sum to 1; zeros where they cancel."""
+    total = weights.sum()
+    return weights / total if abs(total) > 1e-12 * np.abs(weights).sum() else np.zeros(len(weights))
 
 
 def _nnls(matrix: Array, target: Array) -> Array:
