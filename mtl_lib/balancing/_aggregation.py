@@ -137,6 +137,8 @@ class Aggregation(Balancer):
         assert gramian is not None
         weights = self.weights(gramian)
         before = [parameter.grad for parameter in shared]
+        for parameter in shared:
+            parameter.grad = None  # or backward would add to what was there, in place
         values = torch.stack(list(losses.values()))
         values.sum().backward(retain_graph=True)  # type: ignore[no-untyped-call]
         for parameter, gradient in zip(shared, before, strict=True):
