@@ -52,6 +52,10 @@ class Aggregation(Balancer):
 
     # How weights change when all gradients grow by a factor: with its power.
     _power = 0.0
+    # Whether the direction is a mean over tasks, in which those with a zero gradient count.
+    _averages = False
+    # Whether one zero gradient makes the direction zero.
+    _stops = False
 
     def __init__(self, *, chunks: int = 1) -> None:
         super().__init__()
@@ -63,9 +67,9 @@ class Aggregation(Balancer):
     def _solve(self, cosines: Array, lengths: Array, rounding: float) -> Array:
         """Weights of gradients with these cosines, ``(tasks, tasks)``, and lengths, ``(tasks,)``.
 
-        The longest has length 1; the cosines of one of length 0 are all 0. Keeping lengths apart
-        keeps precision where they differ by many orders of magnitude. An eigenvalue below
-        ``rounding`` times the largest is noise.
+        No length is 0, and the longest is 1. Keeping lengths apart keeps precision where they
+        differ by many orders of magnitude. An eigenvalue below ``rounding`` times the largest is
+        noise.
         """
 
     def forward(self, jacobian: Tensor) -> Tensor:
@@ -75,16 +79,10 @@ class Aggregation(Balancer):
             ValueError: not a matrix of real floating numbers, no task, or an entry that is not
                 finite.
         """
-        if jacobian.ndim != 2 or not jacobian.is_floating_point() or not len(jacobian):
-            raise ValueError(
-                f"jacobian has shape {tuple(jacobian.shape)} and dtype {jacobian.dtype}, wanted "
-                "(tasks, parameters) with at least one task, real and floating: stack one "
-                "gradient a row."
-            )
-        with torch.no_grad():
-            return self.weights(_gramian(jacobian)).to(jacobian) @ jacobian
+        _check_jacobian(jacobian)
+        jacobian = jacobian.detach()
+        return self._weights(_gramian(jacobian)).to(jacobian) @ jacobian
 
-    @torch.no_grad()
     def weights(self, gramian: Tensor) -> Tensor:
         """Return the task weights, ``(tasks, tasks) -> (tasks,)``, for G = J Jᵀ.
 
@@ -101,17 +99,30 @@ class Aggregation(Balancer):
             )
         if not gramian.is_floating_point():
             raise ValueError(f"gramian has dtype {gramian.dtype}, wanted a real floating one.")
-        matrix = gramian.double().cpu().numpy()
+        return self._weights(gramian.detach())
+
+    def _weights(self, gramian: Tensor) -> Tensor:
+        """`weights` without its checks of shape and type."""
+        matrix = gramian.cpu().numpy().astype(np.float64)
         _refuse_not_finite(matrix)
-        lengths = np.sqrt(np.diag(matrix).clip(0))
+        lengths = np.sqrt(matrix.diagonal().clip(0))
+        alive = lengths > 0  # a zero gradient has no say, and no angle to any other
+        weights = np.zeros(len(lengths))
+        if alive.all():
+            weights = self._scaled(matrix, lengths, gramian.dtype)
+        elif self._stops:
+            weights = ~alive / (~alive).sum()
+        elif alive.any():
+            found = self._scaled(matrix[np.ix_(alive, alive)], lengths[alive], gramian.dtype)
+            weights[alive] = found * (alive.mean() if self._averages else 1)
+        return torch.from_numpy(weights).to(gramian)
+
+    def _scaled(self, gramian: Array, lengths: Array, dtype: torch.dtype) -> Array:
         longest = float(lengths.max())
-        if longest == 0:
-            return torch.zeros_like(gramian[0])
-        inverse = _divide(1.0, lengths)
-        cosines = matrix * inverse[:, None] * inverse
-        rounding = 4 * len(matrix) * torch.finfo(gramian.dtype).eps
-        found = self._solve(cosines, lengths / longest, rounding) * longest**self._power
-        return torch.from_numpy(found).to(gramian)
+        rounding = 4 * len(lengths) * torch.finfo(dtype).eps
+        cosines = gramian / (lengths[:, None] * lengths)
+        weights: Array = self._solve(cosines, lengths / longest, rounding) * longest**self._power
+        return weights
 
     def backward(
         self, losses: Mapping[str, Tensor], shared: Iterable[Tensor] = ()
@@ -156,6 +167,16 @@ class Mean(Aggregation):
         [1.0, 1.0]
     """
 
+    _averages = True
+
+    def forward(self, jacobian: Tensor) -> Tensor:
+        """See `Aggregation.forward`; the only method that needs no inner product."""
+        _check_jacobian(jacobian)
+        direction = jacobian.detach().mean(0)
+        if not math.isfinite(direction.sum().item()):
+            _refuse_not_finite(_gramian(jacobian.detach()).cpu().numpy())
+        return direction
+
     def _solve(self, cosines: Array, lengths: Array, rounding: float) -> Array:
         return np.full(len(lengths), 1 / len(lengths))
 
@@ -179,9 +200,14 @@ class MGDA(Aggregation):
         [1.5, 1.5]
     """
 
+    _stops = True
+
     def _solve(self, cosines: Array, lengths: Array, rounding: float) -> Array:
-        if not lengths.all():
-            return _shares((lengths == 0).astype(float))
+        if len(lengths) == 2:  # in closed form: the foot of the perpendicular, or an end
+            (first, second), inner = lengths**2, cosines[0, 1] * lengths[0] * lengths[1]
+            apart = first + second - 2 * inner
+            share = min(1.0, max(0.0, (second - inner) / apart)) if apart > 0 else 0.5
+            return np.array([share, 1 - share])
         # In y = w × length: the shortest vector of a cone, cut where the weights sum to 1.
         matrix = np.vstack([_root(cosines, rounding), lengths.min() / lengths])
         y = _nnls(matrix, np.append(np.zeros(len(matrix) - 1), 1.0))
@@ -205,13 +231,16 @@ class PCGrad(Aggregation):
     """
 
     def _solve(self, cosines: Array, lengths: Array, rounding: float) -> Array:
-        tasks, rows = len(lengths), np.arange(len(lengths))
-        orders = np.stack([torch.randperm(tasks).numpy() for _ in rows])
+        if cosines.min() >= 0:
+            return np.ones(len(lengths))
+        rows = np.arange(len(lengths))
+        orders = np.array([torch.randperm(len(lengths)).tolist() for _ in rows])
         projected = np.diag(lengths)  # row i: coefficients of task i over unit gradients
         for others in orders.T:  # all tasks at once, each with the next one of its own order
-            inner = (projected * cosines[others]).sum(1)
-            projected[rows, others] -= np.where(others != rows, inner.clip(max=0), 0)
-        return np.where(lengths > 0, _divide(projected.sum(0), lengths), 1.0)
+            inner = np.einsum("ij,ij->i", projected, cosines[others])
+            projected[rows, others] -= np.minimum(inner, 0) * (others != rows)
+        weights: Array = projected.sum(0) / lengths
+        return weights
 
 
 class CAGrad(Aggregation):
@@ -241,6 +270,8 @@ class CAGrad(Aggregation):
         tensor([0.1835, 1.2041, 1.2041])
     """
 
+    _averages = True
+
     def __init__(self, c: float = 0.5, **options: Any) -> None:
         super().__init__(**options)
         if not (c >= 0 and math.isfinite(c)):
@@ -253,9 +284,8 @@ class CAGrad(Aggregation):
         radius = self.c * float(np.linalg.norm(mean))
         if radius <= self.c * math.sqrt(rounding):
             return np.full(tasks, float(self.c == 0) / tasks)
-        # In y × length. A task of length 0 gets no weight, and asks for nothing.
-        shortest = lengths[lengths > 0].min()
-        matrix = np.vstack([math.sqrt(radius) * root, _divide(shortest, lengths)])
+        # In y × length, as for MGDA.
+        matrix = np.vstack([math.sqrt(radius) * root, lengths.min() / lengths])
         target = np.append(-mean / math.sqrt(radius), 0.0)
 
         def unit(s: float) -> Array:
@@ -273,7 +303,8 @@ class CAGrad(Aggregation):
             if high > 1e12:  # the length stays below 1: gradients cancel
                 return np.zeros(tasks)
         s = float(optimize.brentq(excess, low, high, xtol=1e-15, rtol=1e-14))
-        return 1 / tasks + radius * _divide(unit(s), lengths)
+        weights: Array = 1 / tasks + radius * unit(s) / lengths
+        return weights
 
 
 class IMTLG(Aggregation):
@@ -292,7 +323,7 @@ class IMTLG(Aggregation):
     """
 
     def _solve(self, cosines: Array, lengths: Array, rounding: float) -> Array:
-        return _shares(_divide(_pseudo_inverse(cosines, rounding) @ np.sign(lengths), lengths))
+        return _shares(_pseudo_inverse(cosines, rounding).sum(1) / lengths)
 
 
 class NashMTL(Aggregation):
@@ -320,9 +351,7 @@ class NashMTL(Aggregation):
     _STEPS = 200  # damped Newton steps; a solution takes ten to thirty
 
     def _solve(self, cosines: Array, lengths: Array, rounding: float) -> Array:
-        alive, weights = lengths > 0, np.zeros(len(lengths))
-        weights[alive] = self._bargain(cosines[np.ix_(alive, alive)]) / lengths[alive]
-        return weights
+        return self._bargain(cosines) / lengths
 
     def _bargain(self, cosines: Array) -> Array:
         """Solve C w = 1 / w for unit gradients; zeros where there is no solution."""
@@ -353,6 +382,8 @@ class AlignedMTL(Aggregation):
         tensor([0.2133, 0.9673, 0.9673])
     """
 
+    _averages = True
+
     def _solve(self, cosines: Array, lengths: Array, rounding: float) -> Array:
         values, vectors = _eigen(cosines * np.outer(lengths, lengths), rounding)
         balance: Array = vectors * np.sqrt(values.min() / values) @ vectors.T
@@ -374,12 +405,13 @@ class ConFIG(Aggregation):
     """
 
     def _solve(self, cosines: Array, lengths: Array, rounding: float) -> Array:
-        unit = _pseudo_inverse(cosines, rounding) @ np.sign(lengths)  # over unit gradients
+        unit = _pseudo_inverse(cosines, rounding).sum(1)  # over unit gradients
         products = cosines @ unit
         squared = float(unit @ products)
         if squared <= rounding:
             return np.zeros(len(lengths))
-        return _divide(unit, lengths) * float(lengths @ products) / squared
+        weights: Array = unit / lengths * float(lengths @ products) / squared
+        return weights
 
 
 class UPGrad(Aggregation):
@@ -400,11 +432,23 @@ class UPGrad(Aggregation):
         tensor([0.2924, 1.9006, 1.9006])
     """
 
+    _averages = True
+
     def _solve(self, cosines: Array, lengths: Array, rounding: float) -> Array:
         # Scaling a gradient scales its projection: solve for unit gradients.
         root, tasks = _root(cosines, rounding), len(lengths)
         projected = np.eye(tasks) + np.stack([_nnls(root, -column) for column in root.T])
-        return np.where(lengths > 0, _divide(lengths @ projected, lengths), 1.0) / tasks
+        weights: Array = lengths @ projected / lengths / tasks
+        return weights
+
+
+def _check_jacobian(jacobian: Tensor) -> None:
+    if jacobian.ndim != 2 or not jacobian.is_floating_point() or not len(jacobian):
+        raise ValueError(
+            f"jacobian has shape {tuple(jacobian.shape)} and dtype {jacobian.dtype}, wanted "
+            "(tasks, parameters) with at least one task, real and floating: stack one "
+            "gradient a row."
+        )
 
 
 def _gramian(jacobian: Tensor) -> Tensor:
@@ -427,8 +471,8 @@ def _cut(shared: Sequence[Tensor], chunks: int) -> list[list[Tensor]]:
 
 
 def _refuse_not_finite(gramian: Array) -> None:
-    bad = np.flatnonzero(~np.isfinite(np.diag(gramian)))
-    if len(bad) or not np.isfinite(gramian).all():
+    if not math.isfinite(gramian.sum()):
+        bad = np.flatnonzero(~np.isfinite(gramian.diagonal()))
         raise ValueError(
             f"the gradients of tasks number {bad.tolist()} (from 0) are not finite, or too large "
             "to multiply: look for the loss that is infinite or not a number."
@@ -437,9 +481,9 @@ def _refuse_not_finite(gramian: Array) -> None:
 
 def _eigen(gramian: Array, rounding: float) -> tuple[Array, Array]:
     """Eigenvalues above rounding, ``(rank,)``, and their vectors, ``(tasks, rank)``."""
-    values, vectors = np.linalg.eigh(gramian)
-    kept = values > max(rounding, 0.0) * values.max()
-    return values[kept], vectors[:, kept]
+    values, vectors = np.linalg.eigh(gramian)  # in ascending order
+    noise = int(values.searchsorted(rounding * values[-1], side="right"))
+    return values[noise:], vectors[:, noise:]
 
 
 def _root(gramian: Array, rounding: float) -> Array:
@@ -453,12 +497,6 @@ def _pseudo_inverse(matrix: Array, rounding: float) -> Array:
     values, vectors = _eigen(matrix, rounding)
     inverse: Array = vectors / values @ vectors.T
     return inverse
-
-
-def _divide(numerator: Array | float, lengths: Array) -> Array:
-    """By lengths; 0 where a length is."""
-    result: Array = np.divide(numerator, lengths, out=np.zeros(len(lengths)), where=lengths > 0)
-    return result
 
 
 def _shares(weights: Array) -> Array:
