@@ -12,6 +12,7 @@ import statistics
 import time
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
+from importlib.util import find_spec
 from typing import Any
 
 import torch
@@ -41,6 +42,8 @@ AGGREGATIONS: dict[str, tuple[Callable[[], Any], Callable[[int], Any]]] = {
     "ConFIG": (balancing.ConFIG, lambda m: theirs.ConFIG()),
     "UPGrad": (balancing.UPGrad, lambda m: theirs.UPGrad()),
 }
+if find_spec("ecos") is None:  # torchjd's solver for it
+    del AGGREGATIONS["NashMTL"]
 
 
 def interleaved(

@@ -466,6 +466,7 @@ def test_torchjds_mgda_is_never_shorter_and_near():
 
 
 def test_torchjds_nash_points_the_same_way_where_its_iterations_converge():
+    pytest.importorskip("ecos")
     for jacobian in (normal(3, torch.Generator().manual_seed(s)) for s in range(20)):
         theirs = torchjd().NashMTL(n_tasks=3, max_norm=0.0, optim_niter=100)(jacobian)
         cosine = torch.nn.functional.cosine_similarity(NashMTL()(jacobian), theirs, dim=0)
