@@ -197,6 +197,10 @@ def _steps_with(tasks: int) -> None:
         model.zero_grad()
         through(balancer, model.trunk(x), lambda z: model.from_features(z, x))
 
+    def batched(aggregation: balancing.Aggregation) -> None:
+        model.zero_grad()
+        aggregation.batched_backward(model.trunk(x), lambda z: model.from_features(z, x), shared)
+
     def torchjd(aggregator: Any, chunk: int | None) -> None:
         model.zero_grad()
         z = model.trunk(x)
@@ -212,6 +216,7 @@ def _steps_with(tasks: int) -> None:
     contenders: dict[str, Callable[[], object]] = {"plain": plain}
     for name, make in makers.items():
         contenders[name] = partial(balanced, make())
+    contenders["UPGrad, batched"] = partial(batched, balancing.UPGrad())
     contenders["UPGrad, representation"] = partial(represented, balancing.UPGrad())
     contenders["UPGrad, 4 chunks"] = partial(balanced, balancing.UPGrad(chunks=4))
     for name, (_, other) in AGGREGATIONS.items():

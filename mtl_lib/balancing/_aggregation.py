@@ -6,7 +6,7 @@ a function from G, ``(tasks, tasks)``, to weights w, ``(tasks,)``, and the direc
 
 import math
 from abc import abstractmethod
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -124,6 +124,46 @@ class Aggregation(Balancer):
         weights: Array = self._solve(cosines, lengths / longest, rounding) * longest**self._power
         return weights
 
+    def batched_backward(
+        self,
+        representation: Tensor,
+        losses: Callable[[Tensor], Mapping[str, Tensor]],
+        shared: Iterable[Tensor],
+    ) -> dict[str, Tensor]:
+        """Do what `backward` does, with one pass through the trunk for all tasks together.
+
+        Each task's gradient goes back through its own head by itself, and then all of them through
+        the trunk in one batch. The result is the same, unlike that of `through`, up to rounding.
+        With many tasks this is faster than one pass a task, with few slower.
+
+        Args:
+            representation: what the heads read, any shape, with the graph that made it.
+            losses: computes ``{task: scalar}`` from a representation, through the heads.
+            shared: the parameters of the trunk.
+
+        Returns:
+            As `backward`.
+
+        Example:
+            >>> trunk, heads = nn.Linear(3, 4), {"a": nn.Linear(4, 1), "b": nn.Linear(4, 1)}
+            >>> def losses(z):
+            ...     return {task: head(z).square().mean() for task, head in heads.items()}
+            >>> z = trunk(torch.ones(5, 3))
+            >>> list(UPGrad().batched_backward(z, losses, trunk.parameters()))
+            ['a', 'b']
+        """
+        shared, leaf = list(shared), representation.detach().requires_grad_()
+        values = losses(leaf)
+        check_losses(values)
+        outer = collect(values, [leaf]).reshape(-1, *leaf.shape)
+        parts = torch.autograd.grad(
+            representation, shared, outer, is_grads_batched=True, materialize_grads=True
+        )
+        jacobian = torch.cat([part.flatten(1) for part in parts], dim=1)
+        weights = self.weights(_gramian(jacobian))
+        distribute(weights.to(jacobian) @ jacobian, shared)
+        return dict(zip(values, weights, strict=True))
+
     def backward(
         self, losses: Mapping[str, Tensor], shared: Iterable[Tensor] = ()
     ) -> dict[str, Tensor]:
@@ -172,7 +212,7 @@ class Mean(Aggregation):
     def forward(self, jacobian: Tensor) -> Tensor:
         """See `Aggregation.forward`; the only method that needs no inner product."""
         _check_jacobian(jacobian)
-        direction = jacobian.detach().mean(0)
+        direction = torch.full_like(jacobian[:, 0], 1 / len(jacobian)) @ jacobian.detach()
         if not math.isfinite(direction.sum().item()):
             _refuse_not_finite(_gramian(jacobian.detach()).cpu().numpy())
         return direction

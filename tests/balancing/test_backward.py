@@ -203,6 +203,24 @@ def test_through_a_representation_the_trunk_gets_the_direction_of_the_representa
     assert all(p.grad is not None for task in TASKS for p in model.task_parameters(task))
 
 
+@aggregations
+def test_a_batched_backward_pass_gives_the_same_gradients(make):
+    model, batch = setting()
+    targets = {"a": 1.0, "b": -2.0, "c": 0.5}
+
+    def losses(z):
+        return {t: (model.heads[t](z) - targets[t]).square().mean() for t in TASKS}
+
+    torch.manual_seed(1)
+    weights = make().backward(model.losses(batch), model.shared_parameters())
+    expected = flat_gradient(model.parameters())
+    model.zero_grad()
+    torch.manual_seed(1)
+    found = make().batched_backward(model.trunk(batch["x"]), losses, model.shared_parameters())
+    torch.testing.assert_close(flat_gradient(model.parameters()), expected, rtol=1e-7, atol=1e-10)
+    assert list(found) == list(weights)
+
+
 def test_for_a_linear_trunk_with_one_input_the_representation_is_no_approximation():
     torch.manual_seed(0)
     model = HardSharing(nn.Linear(3, 4, bias=False), {t: nn.Linear(4, 1) for t in TASKS}).double()
