@@ -287,13 +287,12 @@ class GradNorm(Scalarization):
     """Learned weights that make the gradients of all tasks equally long, slow tasks longer.
 
     With Gᵢ = ‖∇ wᵢLᵢ‖ over the shared parameters and rᵢ the task's share of its first loss, divided
-    by the mean over tasks, the weights follow the gradient of Σ |Gᵢ − Ḡ rᵢ^α|, where Ḡ rᵢ^α counts
-    as a constant, and are scaled to sum to n after each step. rᵢ is large for a task that learned
-    *little*, hence the positive exponent.
+    by the mean over tasks, the weights follow the gradient of the sum of abs(Gᵢ − Ḡ rᵢ^α), where
+    Ḡ rᵢ^α counts as a constant, and are scaled to sum to n after each step. rᵢ is large for a task
+    that learned *little*, hence the positive exponent. Give ``parameters()`` to the optimiser.
 
-    Give ``parameters()`` to the optimiser. Pass the last shared layer as ``shared`` to save time,
-    as the paper does; then call `backward` with all other gradients in mind: only ``shared`` and
-    the parameters behind it get a gradient in this pass, so pass all shared parameters in `fit`.
+    The paper takes the norms over the last shared layer only, to save time; here they are taken
+    over everything in ``shared``, which gets its gradients in the same pass.
 
     Reference: Z. Chen, V. Badrinarayanan, C.-Y. Lee, A. Rabinovich, "GradNorm: Gradient
     Normalization for Adaptive Loss Balancing in Deep Multitask Networks", ICML 2018, eq. 2 and
