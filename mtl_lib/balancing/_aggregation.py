@@ -183,7 +183,10 @@ class Aggregation(Balancer):
             collect(losses, shared)  # the same error as with one chunk
         gramian: Tensor | None = None
         for chunk in _cut(shared, self.chunks):
-            part = _gramian(torch.stack([_gradient(loss, chunk) for loss in losses.values()]))
+            rows = chunk[0].new_empty(len(losses), sum(parameter.numel() for parameter in chunk))
+            for row, loss in zip(rows, losses.values(), strict=True):
+                row.copy_(_gradient(loss, chunk))
+            part = _gramian(rows)
             gramian = part if gramian is None else gramian + part
         assert gramian is not None
         weights = self.weights(gramian)
