@@ -1,6 +1,6 @@
 """What happens between tasks: angles of gradients, affinity, Pareto fronts."""
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 import matplotlib.pyplot as plt
@@ -10,7 +10,7 @@ from matplotlib.axes import Axes
 from torch import Tensor, nn
 
 from mtl_lib.balancing import Balancer
-from mtl_lib.balancing._balancer import check_losses
+from mtl_lib.balancing._balancer import check_losses, check_shared, flat_gradient
 from mtl_lib.plotting import INK
 
 __all__ = [
@@ -46,13 +46,8 @@ def task_gradients(losses: Mapping[str, Tensor], shared: Iterable[Tensor]) -> Te
     """
     check_losses(losses)
     shared = list(shared)
-    if not shared:
-        raise ValueError("shared is empty: give the parameters that all tasks share.")
-    rows = []
-    for loss in losses.values():
-        parts = torch.autograd.grad(loss, shared, retain_graph=True, materialize_grads=True)
-        rows.append(torch.cat([part.flatten() for part in parts]))
-    return torch.stack(rows)
+    check_shared(shared)
+    return torch.stack([flat_gradient(loss, shared) for loss in losses.values()])
 
 
 def cosines(jacobian: Tensor) -> Tensor:
@@ -124,9 +119,9 @@ def task_affinity(
         )
     sizes = [parameter.numel() for parameter in shared]
     saved = [parameter.detach().clone() for parameter in shared]
-    rows = []
+    gradients, rows = task_gradients(before, shared), []
     with torch.no_grad():
-        for gradient in _gradients_always(before, shared):
+        for gradient in gradients:
             for parameter, part in zip(shared, torch.split(gradient, sizes), strict=True):
                 parameter.sub_(part.view_as(parameter), alpha=lr)
             after = torch.stack([loss.detach() for loss in losses().values()])
@@ -134,12 +129,6 @@ def task_affinity(
             for parameter, value in zip(shared, saved, strict=True):
                 parameter.copy_(value)
     return torch.stack(rows)
-
-
-def _gradients_always(losses: Mapping[str, Tensor], shared: Sequence[Tensor]) -> Tensor:
-    """`task_gradients`, also where gradients are switched off."""
-    with torch.enable_grad():
-        return task_gradients(losses, shared)
 
 
 class Watch(Balancer):

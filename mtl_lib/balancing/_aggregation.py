@@ -15,7 +15,14 @@ from numpy.typing import NDArray
 from scipy import optimize
 from torch import Tensor
 
-from mtl_lib.balancing._balancer import Balancer, check_losses, collect, distribute
+from mtl_lib.balancing._balancer import (
+    Balancer,
+    check_losses,
+    check_shared,
+    collect,
+    distribute,
+    flat_gradient,
+)
 
 __all__ = [
     "IMTLG",
@@ -160,9 +167,7 @@ class Aggregation(Balancer):
             representation, shared, outer, is_grads_batched=True, materialize_grads=True
         )
         jacobian = torch.cat([part.flatten(1) for part in parts], dim=1)
-        weights = self.weights(_gramian(jacobian))
-        distribute(weights.to(jacobian) @ jacobian, shared)
-        return dict(zip(values, weights, strict=True))
+        return dict(zip(values, self._follow(jacobian, shared), strict=True))
 
     def backward(
         self, losses: Mapping[str, Tensor], shared: Iterable[Tensor] = ()
@@ -171,21 +176,24 @@ class Aggregation(Balancer):
         check_losses(losses)
         shared = list(shared)
         if self.chunks == 1:
-            jacobian = collect(losses, shared)
-            weights = self.weights(_gramian(jacobian))
-            distribute(weights.to(jacobian) @ jacobian, shared)
+            weights = self._follow(collect(losses, shared), shared)
         else:
             weights = self._backward_in_chunks(losses, shared)
         return dict(zip(losses, weights, strict=True))
 
+    def _follow(self, jacobian: Tensor, shared: Sequence[Tensor]) -> Tensor:
+        """Give the shared parameters their direction; returns the task weights."""
+        weights = self.weights(_gramian(jacobian))
+        distribute(weights.to(jacobian) @ jacobian, shared)
+        return weights
+
     def _backward_in_chunks(self, losses: Mapping[str, Tensor], shared: Sequence[Tensor]) -> Tensor:
-        if not shared:
-            collect(losses, shared)  # the same error as with one chunk
+        check_shared(shared)
         gramian: Tensor | None = None
         for chunk in _cut(shared, self.chunks):
             rows = chunk[0].new_empty(len(losses), sum(parameter.numel() for parameter in chunk))
             for row, loss in zip(rows, losses.values(), strict=True):
-                row.copy_(_gradient(loss, chunk))
+                row.copy_(flat_gradient(loss, chunk))
             part = _gramian(rows)
             gramian = part if gramian is None else gramian + part
         assert gramian is not None
@@ -197,7 +205,7 @@ class Aggregation(Balancer):
         values.sum().backward(retain_graph=True)  # type: ignore[no-untyped-call]
         for parameter, gradient in zip(shared, before, strict=True):
             parameter.grad = gradient  # what the tasks' own parameters got stays
-        direction = _gradient(weights.to(values) @ values, shared, retain=False)
+        direction = flat_gradient(weights.to(values) @ values, shared, retain=False)
         distribute(direction, shared)
         return weights
 
@@ -498,12 +506,6 @@ def _gramian(jacobian: Tensor) -> Tensor:
     """J Jᵀ, in single precision at least."""
     wide = jacobian.float() if jacobian.dtype in (torch.float16, torch.bfloat16) else jacobian
     return wide @ wide.T
-
-
-def _gradient(loss: Tensor, inputs: Sequence[Tensor], *, retain: bool = True) -> Tensor:
-    """``(parameters,)``; zeros where the loss does not depend on an input."""
-    parts = torch.autograd.grad(loss, inputs, retain_graph=retain, materialize_grads=True)
-    return torch.cat([part.flatten() for part in parts])
 
 
 def _cut(shared: Sequence[Tensor], chunks: int) -> list[list[Tensor]]:

@@ -6,7 +6,16 @@ from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 import torch
 from torch import Tensor, nn
 
-__all__ = ["Balancer", "check_losses", "check_tasks", "collect", "distribute", "through"]
+__all__ = [
+    "Balancer",
+    "check_losses",
+    "check_shared",
+    "check_tasks",
+    "collect",
+    "distribute",
+    "flat_gradient",
+    "through",
+]
 
 
 class Balancer(nn.Module, ABC):
@@ -64,6 +73,21 @@ def check_tasks(losses: Mapping[str, Tensor], tasks: Collection[str]) -> None:
         )
 
 
+def check_shared(shared: Sequence[Tensor]) -> None:
+    """Refuse to work on no parameters."""
+    if not shared:
+        raise ValueError(
+            "shared is empty: give the parameters that all tasks share, for example "
+            "model.shared_parameters()."
+        )
+
+
+def flat_gradient(loss: Tensor, inputs: Sequence[Tensor], *, retain: bool = True) -> Tensor:
+    """``(parameters,)``; zeros where the loss does not depend on an input."""
+    parts = torch.autograd.grad(loss, inputs, retain_graph=retain, materialize_grads=True)
+    return torch.cat([part.flatten() for part in parts])
+
+
 def collect(losses: Mapping[str, Tensor], shared: Sequence[Tensor]) -> Tensor:
     """Compute each task's gradient once: ``(tasks, parameters)``, in the order of both arguments.
 
@@ -73,11 +97,7 @@ def collect(losses: Mapping[str, Tensor], shared: Sequence[Tensor]) -> Tensor:
     Raises:
         ValueError: no shared parameter, or a task that does not depend on any.
     """
-    if not shared:
-        raise ValueError(
-            "shared is empty: give the parameters that all tasks share, for example "
-            "model.shared_parameters()."
-        )
+    check_shared(shared)
     before = [parameter.grad for parameter in shared]
     sizes = [parameter.numel() for parameter in shared]
     jacobian = shared[0].new_zeros(len(losses), sum(sizes))

@@ -7,23 +7,13 @@ import torch
 from torch import nn
 
 from mtl_lib import balancing
-from mtl_lib.balancing import CAGrad, Mean, NashMTL, PCGrad, UPGrad, through
+from mtl_lib.balancing import Aggregation, CAGrad, Mean, NashMTL, PCGrad, UPGrad, through
 from mtl_lib.data.batches import Batches
 from mtl_lib.networks import HardSharing
 from mtl_lib.training import fit
 
 TASKS = ("a", "b", "c")
-AGGREGATIONS = {
-    "Mean": balancing.Mean,
-    "MGDA": balancing.MGDA,
-    "PCGrad": balancing.PCGrad,
-    "CAGrad": balancing.CAGrad,
-    "IMTLG": balancing.IMTLG,
-    "NashMTL": balancing.NashMTL,
-    "AlignedMTL": balancing.AlignedMTL,
-    "ConFIG": balancing.ConFIG,
-    "UPGrad": balancing.UPGrad,
-}
+AGGREGATIONS = {m.__name__: m for m in Aggregation.__subclasses__()}
 SCALARIZATIONS = {
     "Fixed": balancing.Fixed,
     "Uncertainty": lambda: balancing.Uncertainty(TASKS),
@@ -43,8 +33,11 @@ class Model(HardSharing):
         super().__init__(trunk, {task: nn.Linear(5, 2) for task in TASKS})
 
     def losses(self, batch):
+        return self.losses_from(self.trunk(batch["x"]))
+
+    def losses_from(self, z):
         targets = {"a": 1.0, "b": -2.0, "c": 0.5}
-        return {t: (y - targets[t]).square().mean() for t, y in self(batch["x"]).items()}
+        return {t: (self.heads[t](z) - targets[t]).square().mean() for t in TASKS}
 
 
 def setting():
@@ -186,18 +179,15 @@ def test_a_loss_that_is_not_a_number_is_named_by_its_place():
 @aggregations
 def test_through_a_representation_the_trunk_gets_the_direction_of_the_representation(make):
     model, batch = setting()
-    targets = {"a": 1.0, "b": -2.0, "c": 0.5}
-
-    def losses(z):
-        return {t: (model.heads[t](z) - targets[t]).square().mean() for t in TASKS}
-
     z = model.trunk(batch["x"])
-    rows = [torch.autograd.grad(loss, z, retain_graph=True)[0] for loss in losses(z).values()]
+    rows = [
+        torch.autograd.grad(loss, z, retain_graph=True)[0] for loss in model.losses_from(z).values()
+    ]
     torch.manual_seed(1)
     direction = make()(torch.stack([row.flatten() for row in rows])).view_as(z)
     expected = torch.autograd.grad(z, model.shared_parameters(), direction)
     torch.manual_seed(1)
-    through(make(), model.trunk(batch["x"]), losses)
+    through(make(), model.trunk(batch["x"]), model.losses_from)
     for parameter, gradient in zip(model.shared_parameters(), expected, strict=True):
         torch.testing.assert_close(parameter.grad, gradient)
     assert all(p.grad is not None for task in TASKS for p in model.task_parameters(task))
@@ -206,17 +196,14 @@ def test_through_a_representation_the_trunk_gets_the_direction_of_the_representa
 @aggregations
 def test_a_batched_backward_pass_gives_the_same_gradients(make):
     model, batch = setting()
-    targets = {"a": 1.0, "b": -2.0, "c": 0.5}
-
-    def losses(z):
-        return {t: (model.heads[t](z) - targets[t]).square().mean() for t in TASKS}
-
     torch.manual_seed(1)
     weights = make().backward(model.losses(batch), model.shared_parameters())
     expected = flat_gradient(model.parameters())
     model.zero_grad()
     torch.manual_seed(1)
-    found = make().batched_backward(model.trunk(batch["x"]), losses, model.shared_parameters())
+    found = make().batched_backward(
+        model.trunk(batch["x"]), model.losses_from, model.shared_parameters()
+    )
     torch.testing.assert_close(flat_gradient(model.parameters()), expected, rtol=1e-7, atol=1e-10)
     assert list(found) == list(weights)
 
