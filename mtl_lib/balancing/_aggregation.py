@@ -223,8 +223,8 @@ class Mean(Aggregation):
     def forward(self, jacobian: Tensor) -> Tensor:
         """See `Aggregation.forward`; the only method that needs no inner product."""
         _check_jacobian(jacobian)
-        direction = torch.full_like(jacobian[:, 0], 1 / len(jacobian)) @ jacobian.detach()
-        if not math.isfinite(direction.sum().item()):
+        direction = jacobian.detach().T.mv(jacobian.new_full((len(jacobian),), 1 / len(jacobian)))
+        if not math.isfinite(direction.sum()):
             _refuse_not_finite(_gramian(jacobian.detach()).cpu().numpy())
         return direction
 
