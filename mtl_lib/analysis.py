@@ -18,6 +18,7 @@ __all__ = [
     "conflict_timeline",
     "cosines",
     "hypervolume",
+    "linear_cka",
     "magnitude_similarity",
     "pareto_mask",
     "task_affinity",
@@ -79,6 +80,43 @@ def magnitude_similarity(jacobian: Tensor) -> Tensor:
     lengths = squares.sqrt()
     total = squares[:, None] + squares
     return torch.where(total > 0, 2 * lengths[:, None] * lengths / total, 1.0)
+
+
+def linear_cka(x: Tensor, y: Tensor) -> float:
+    """Linear centred kernel alignment: how alike two layers are, from 0 to 1.
+
+    ‖XᵀY‖² / (‖XᵀX‖ ‖YᵀY‖) with Frobenius norms and centred columns. Rotating one of the layers, or
+    scaling it as a whole, changes nothing. With few inputs and many features even unrelated layers
+    look alike: show a floor beside it.
+
+    Reference: S. Kornblith, M. Norouzi, H. Lee, G. Hinton, "Similarity of Neural Network
+    Representations Revisited", ICML 2019, section 3.
+
+    Args:
+        x: features of n inputs, ``(n, d)``.
+        y: features of the same inputs in the same order, ``(n, e)``.
+
+    Raises:
+        ValueError: not two matrices with the same number of rows, or a layer that is the same for
+            all inputs.
+
+    Example:
+        >>> x = torch.tensor([[0.0, 1.0], [2.0, 0.0], [1.0, 1.0]])
+        >>> round(linear_cka(x, 3 * x.flip(1)), 4)
+        1.0
+    """
+    if x.ndim != 2 or y.ndim != 2 or len(x) != len(y):
+        raise ValueError(
+            f"x has shape {tuple(x.shape)}, y has {tuple(y.shape)}: wanted (n, d) and (n, e) for "
+            "the same n inputs. Flatten maps with .flatten(1)."
+        )
+    x, y = (features.double() - features.double().mean(0) for features in (x, y))
+    # Through the n × n Gram matrices, which are small where features are many.
+    first, second = x @ x.T, y @ y.T
+    scale = first.norm() * second.norm()
+    if not scale > 0:
+        raise ValueError("a layer has the same features for all inputs: nothing can be compared.")
+    return float((first * second).sum() / scale)
 
 
 def task_affinity(

@@ -164,3 +164,36 @@ def test_hypervolume_of_a_dense_convex_front_approaches_its_integral():
 def test_unusable_points_are_refused(points, reference):
     with pytest.raises(ValueError, match="points has shape"):
         analysis.hypervolume(points, reference)
+
+
+def test_linear_cka_equals_the_kernel_form_with_a_centring_matrix():
+    torch.manual_seed(0)
+    x, y = torch.randn(7, 3, dtype=torch.float64), torch.randn(7, 5, dtype=torch.float64)
+    centre = torch.eye(7, dtype=torch.float64) - 1 / 7
+
+    def hsic(first, second):  # Kornblith et al., eq. 3, up to a constant that cancels
+        return torch.trace(first @ first.T @ centre @ second @ second.T @ centre)
+
+    expected = hsic(x, y) / (hsic(x, x) * hsic(y, y)).sqrt()
+    assert analysis.linear_cka(x, y) == pytest.approx(expected.item(), abs=1e-12)
+
+
+def test_linear_cka_does_not_see_rotation_scale_and_shift():
+    torch.manual_seed(0)
+    x = torch.randn(20, 4, dtype=torch.float64)
+    rotation = torch.linalg.qr(torch.randn(4, 4, dtype=torch.float64)).Q
+    assert analysis.linear_cka(x, 3 * x @ rotation - 5) == pytest.approx(1, abs=1e-12)
+    assert analysis.linear_cka(x, x * torch.tensor([1.0, 1.0, 1.0, 10.0])) < 0.9
+
+
+@pytest.mark.parametrize(
+    ("x", "y", "cause"),
+    [
+        (torch.ones(3, 2), torch.ones(4, 2), "same n"),
+        (torch.ones(3), torch.ones(3), "flatten"),
+        (torch.ones(3, 2), torch.rand(3, 2), "same features for all"),
+    ],
+)
+def test_linear_cka_refuses_what_cannot_be_compared(x, y, cause):
+    with pytest.raises(ValueError, match=cause):
+        analysis.linear_cka(x, y)
