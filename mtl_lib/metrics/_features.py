@@ -107,12 +107,14 @@ def _figurine_network(rgb: Tensor, view: str) -> FactorReader:
 @cache
 def _figurine_networks() -> dict[str, FactorReader]:
     factors, classes = len(figurines.FACTORS), len(figurines.CLASSES)
-    return {
-        view: weights.load(FactorReader(factors, classes, size=32), f"figurine_{view}")
-        for view in figurines.VIEWS
-    }
+    with torch.random.fork_rng(devices=[]):  # measuring must not change what is drawn next
+        return {
+            view: weights.load(FactorReader(factors, classes, size=32), f"figurine_{view}")
+            for view in figurines.VIEWS
+        }
 
 
 @cache
 def _fashion_network() -> Classifier:
-    return weights.load(Classifier(1, 10, size=28), "fashion_classifier")
+    with torch.random.fork_rng(devices=[]):
+        return weights.load(Classifier(1, 10, size=28), "fashion_classifier")

@@ -1,6 +1,6 @@
 """A generative adversarial network whose discriminator has several tasks."""
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -11,6 +11,7 @@ from torch.nn.utils.parametrizations import spectral_norm
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from mtl_lib.balancing import Balancer
+from mtl_lib.balancing._balancer import check_losses, check_shared
 from mtl_lib.networks._blocks import _GROUPS, ImageHead, _check_multiple
 from mtl_lib.networks._conditional import ConditionalNorm
 
@@ -101,7 +102,6 @@ class AdversarialDiscriminator(nn.Module):
         tasks: auxiliary tasks, of ``"class"`` and ``"rotation"``.
         width: channels of the first maps; twice as many follow.
         code: numbers in the features.
-        normalise: applied to every layer of the trunk and of ``real``.
 
     Raises:
         ValueError: a size that is not such a multiple, or an unknown task.
@@ -124,7 +124,6 @@ class AdversarialDiscriminator(nn.Module):
         tasks: Sequence[str] = (),
         width: int = 16,
         code: int = 64,
-        normalise: Callable[[nn.Module], nn.Module] = spectral_norm,
     ) -> None:
         _check_multiple("size", size, 4)
         unknown = [task for task in tasks if task not in _TASKS]
@@ -133,16 +132,16 @@ class AdversarialDiscriminator(nn.Module):
         super().__init__()
         self.trunk = nn.Sequential(
             nn.PixelUnshuffle(2),
-            normalise(nn.Conv2d(4 * channels, width, 3, padding=1)),
+            spectral_norm(nn.Conv2d(4 * channels, width, 3, padding=1)),
             nn.LeakyReLU(0.2),
-            normalise(nn.Conv2d(width, 2 * width, 4, stride=2, padding=1)),
+            spectral_norm(nn.Conv2d(width, 2 * width, 4, stride=2, padding=1)),
             nn.LeakyReLU(0.2),
             nn.Flatten(),
-            normalise(nn.Linear(2 * width * (size // 4) ** 2, code)),
+            spectral_norm(nn.Linear(2 * width * (size // 4) ** 2, code)),
             nn.LeakyReLU(0.2),
         )
-        self.score = normalise(nn.Linear(code, 1))
-        self.classes = normalise(nn.Embedding(classes, code))
+        self.score = spectral_norm(nn.Linear(code, 1))
+        self.classes = spectral_norm(nn.Embedding(classes, code))
         answers = {"class": classes, "rotation": 4}
         self.heads = nn.ModuleDict({task: nn.Linear(code, answers[task]) for task in tasks})
 
@@ -208,7 +207,7 @@ class GAN(nn.Module):
         self,
         generator: AdversarialGenerator,
         discriminator: AdversarialDiscriminator,
-        averaging: float = 0.98,
+        averaging: float = 0.95,
     ) -> None:
         super().__init__()
         self.generator, self.discriminator = generator, discriminator
@@ -296,8 +295,8 @@ class LastLayerWeight(Balancer):
     ``task`` have the weight 1.
 
     Reference: P. Esser, R. Rombach, B. Ommer, "Taming Transformers for High-Resolution Image
-    Synthesis", CVPR 2021, eq. 7. There the reconstruction is ``main`` and the adversarial loss is
-    ``task``; the bound is that of its code. The factor ``share`` is the code's as well.
+    Synthesis", CVPR 2021, section 3.1. There the reconstruction is ``main`` and the adversarial
+    loss is ``task``. The constant, the bound and the factor ``share`` are those of its code.
 
     Args:
         main: the loss whose gradient sets the scale.
@@ -322,7 +321,7 @@ class LastLayerWeight(Balancer):
         """As `Balancer.backward`; ``shared`` is the last layer.
 
         Raises:
-            ValueError: one of the two losses is missing.
+            ValueError: one of the two losses is missing, one is no scalar, or no layer is given.
         """
         missing = {self.main, self.task} - set(losses)
         if missing:
@@ -330,7 +329,9 @@ class LastLayerWeight(Balancer):
                 f"losses has {sorted(losses)} and lacks {sorted(missing)}: name losses that the "
                 "model has."
             )
+        check_losses(losses)
         last = [*shared]
+        check_shared(last)
         main, task = (
             nn.utils.get_total_norm(torch.autograd.grad(losses[name], last, retain_graph=True))
             for name in (self.main, self.task)

@@ -51,6 +51,9 @@ def train(steps: int = _STEPS, seed: int = _SEED, checkpoint: Path | None = None
         seed: of everything.
         checkpoint: see `mtl_lib.training.fit`.
     """
+    # Before the seed is set: the first call makes the network of the features, at random at first.
+    validation = metrics.fashion_features(fashion.load("validation")["images"])
+    labels = torch.arange(len(validation)) % len(fashion.CLASSES)
     torch.manual_seed(seed)
     discriminator = AdversarialDiscriminator(
         1, len(fashion.CLASSES), size=28, tasks=["class"], width=32, code=128
@@ -58,8 +61,6 @@ def train(steps: int = _STEPS, seed: int = _SEED, checkpoint: Path | None = None
     gan = GAN(generator(), discriminator, _AVERAGING)
     adam = gan.adam(_LEARNING_RATE)
     schedule = torch.optim.lr_scheduler.LinearLR(adam, 1.0, 0.02, total_iters=steps)
-    validation = metrics.fashion_features(fashion.load("validation")["images"])
-    labels = torch.arange(len(validation)) % len(fashion.CLASSES)
 
     def validate() -> dict[str, float]:
         drawn = metrics.fashion_features(gan.average.draw(labels, seed))

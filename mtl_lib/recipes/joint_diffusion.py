@@ -37,13 +37,13 @@ NAME = "joint_diffusion"
 SIZE = 32
 KINDS = ("depth", "silhouette", "skin", "edges", "grey")
 _SEED = 0
-_STEPS = 3_500
+_STEPS = 4_200
 _BATCH = 32
 _PEOPLE = 8000
 _PEOPLE_SEED = 2_000_000  # no chapter draws them
-_LEARNING_RATE = 0.002
+_LEARNING_RATE = 0.008
 _DEPTHS = 16  # in a batch; the other kinds share the rest
-_DRAWN = 400
+_DRAWN = 250
 _CHUNK = 250  # drawn at a time
 _MODALITIES = ("rgb", "depth", "parts", "edges")
 

@@ -2,8 +2,8 @@
 
     python -m mtl_lib.recipes.vae
 
-New people in every batch, shaded, 32 pixels; half a million of them in all. Each modality can be
-left out: the network draws all three from any of them, or from none. Errors are calibrated, each
+New people in every batch, shaded, 32 pixels; nearly half a million of them in all. Any modality may
+be left out: the network draws all three from any of them, or from none. Errors are calibrated, each
 modality with a variance of its own.
 """
 

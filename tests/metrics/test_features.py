@@ -3,6 +3,7 @@ import torch
 
 from mtl_lib import metrics, weights
 from mtl_lib.data import fashion, figurines
+from mtl_lib.metrics import _features
 
 
 def test_garments_get_features_of_unit_scale():
@@ -60,3 +61,12 @@ def test_images_of_another_size_are_refused():
             read(torch.zeros(3, 3, 16, 16), "face")
         with pytest.raises(ValueError, match="view is 'profile'"):
             read(torch.zeros(3, 3, 32, 32), "profile")
+
+
+@pytest.mark.parametrize("load", [_features._fashion_network, _features._figurine_networks])
+def test_loading_a_network_leaves_the_random_state_alone(load):
+    load.cache_clear()
+    torch.manual_seed(0)
+    before = torch.random.get_rng_state()
+    load()
+    assert torch.equal(before, torch.random.get_rng_state())
