@@ -80,7 +80,7 @@ def test_another_architecture_is_refused(stored):
 def test_what_travels_with_the_package_is_small_and_says_where_it_comes_from(name):
     card = weights.card(name)
     assert {"model", "purpose", "data", "licence", "steps", "seed", "recipe"} <= set(card)
-    assert (weights.FOLDER / f"{name}.pt").stat().st_size < 300_000
+    assert (weights.FOLDER / f"{name}.pt").stat().st_size < 2_000_000
 
 
 def test_every_card_has_its_parameters_and_the_reverse():

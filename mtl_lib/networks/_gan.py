@@ -219,7 +219,7 @@ class GAN(nn.Module):
 
     @property
     def average(self) -> AdversarialGenerator:
-        """The running mean of the generator: what to draw with."""
+        """The generator, averaged over its last steps, which is what to draw with."""
         average = self.averaged.module
         assert isinstance(average, AdversarialGenerator)
         return average
