@@ -117,6 +117,17 @@ def test_a_person_of_the_vae_is_the_same_in_every_modality():
     assert torch.equal(people["body"], both["body"]["rgb"])
 
 
+def fit_until_interrupted(model, batches, **options):
+    """Write a checkpoint every step, and be interrupted before the third."""
+
+    def until(step):
+        if step == 2:
+            raise KeyboardInterrupt
+        return batches(step)
+
+    return fit(model, until, **{**options, "checkpoint_every": 1})
+
+
 DIFFUSIONS = pytest.mark.parametrize("recipe", [diffusion, joint_diffusion])
 
 
@@ -134,17 +145,8 @@ def test_a_diffusion_recipe_stores_weights_that_can_be_loaded(recipe, tmp_path):
 @DIFFUSIONS
 def test_a_diffusion_that_was_interrupted_ends_as_if_it_had_not_been(recipe, tmp_path, monkeypatch):
     whole = recipe.train(steps=3)
-
-    def interrupted(model, batches, **options):
-        def until(step):
-            if step == 2:
-                raise KeyboardInterrupt
-            return batches(step)
-
-        return fit(model, until, **{**options, "checkpoint_every": 1})
-
     file = tmp_path / "run.pt"
-    monkeypatch.setattr(recipe, "fit", interrupted)
+    monkeypatch.setattr(recipe, "fit", fit_until_interrupted)
     with pytest.raises(KeyboardInterrupt):
         recipe.train(steps=3, checkpoint=file)
     monkeypatch.setattr(recipe, "fit", fit)
@@ -211,16 +213,7 @@ def test_the_gan_recipe_stores_a_generator_that_can_be_loaded(tmp_path):
 
 def test_a_gan_that_was_interrupted_ends_as_if_it_had_not_been(tmp_path, monkeypatch):
     whole = gan.train(steps=3)
-
-    def interrupted(model, batches, **options):
-        def until(step):
-            if step == 2:
-                raise KeyboardInterrupt
-            return batches(step)
-
-        return fit(model, until, **{**options, "checkpoint_every": 1})
-
-    monkeypatch.setattr(gan, "fit", interrupted)
+    monkeypatch.setattr(gan, "fit", fit_until_interrupted)
     with pytest.raises(KeyboardInterrupt):
         gan.train(steps=3, checkpoint=tmp_path / "run.pt")
     monkeypatch.setattr(gan, "fit", fit)

@@ -51,7 +51,6 @@ def train(steps: int = _STEPS, seed: int = _SEED, checkpoint: Path | None = None
         seed: of everything.
         checkpoint: see `mtl_lib.training.fit`.
     """
-    # Before the seed is set: the first call makes the network of the features, at random at first.
     validation = metrics.fashion_features(fashion.load("validation")["images"])
     labels = torch.arange(len(validation)) % len(fashion.CLASSES)
     torch.manual_seed(seed)
