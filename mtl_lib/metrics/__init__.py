@@ -21,6 +21,7 @@ from mtl_lib.metrics._sets import (
     kid,
     memorized,
     precision_recall,
+    resemblance,
 )
 from mtl_lib.metrics._tasks import delta_m, depth_parts_iou, iou, shuffled
 
@@ -36,6 +37,7 @@ __all__ = [
     "kid",
     "precision_recall",
     "PrecisionRecall",
+    "resemblance",
     "fashion_features",
     "figurine_features",
     "figurine_factors",

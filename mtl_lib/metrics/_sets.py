@@ -5,7 +5,15 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-__all__ = ["PrecisionRecall", "data_copying", "fid", "kid", "memorized", "precision_recall"]
+__all__ = [
+    "PrecisionRecall",
+    "data_copying",
+    "fid",
+    "kid",
+    "memorized",
+    "precision_recall",
+    "resemblance",
+]
 
 
 class PrecisionRecall(NamedTuple):
@@ -122,6 +130,26 @@ def precision_recall(real: Tensor, fake: Tensor, k: int = 3) -> PrecisionRecall:
             "fewer than the images of either set: lower k or give more images."
         )
     return PrecisionRecall(_covered(fake, real, k), _covered(real, fake, k))
+
+
+def resemblance(real: Tensor, fake: Tensor) -> dict[str, float]:
+    """KID, precision and recall at once, ``{"kid": ..., "precision": ..., "recall": ...}``.
+
+    Show beside it what other real images get in the place of the fake ones.
+
+    Args:
+        real: features ``(n, d)``, n > 3.
+        fake: features ``(m, d)``, m > 3.
+
+    Raises:
+        ValueError: as `kid` and `precision_recall`.
+
+    Example:
+        >>> real = torch.tensor([[0.0], [1.0], [2.0], [3.0], [4.0]])
+        >>> resemblance(real, real + 100)["precision"]
+        0.0
+    """
+    return {"kid": kid(real, fake), **precision_recall(real, fake)._asdict()}
 
 
 def data_copying(train: Tensor, held_out: Tensor, fake: Tensor) -> float:

@@ -1,12 +1,18 @@
-"""The command line that all recipes of generators have."""
+"""What all recipes share: the options of a generator's command line, and the last step."""
 
 import argparse
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Any, TypeVar
+
+from torch import nn
 
 from mtl_lib import weights
+from mtl_lib.networks import count_parameters
 
-__all__ = ["arguments"]
+__all__ = ["arguments", "rounded", "store"]
+
+Network = TypeVar("Network", bound=nn.Module)
 
 
 def arguments(name: str, steps: int, argv: Sequence[str] | None = None) -> argparse.Namespace:
@@ -34,3 +40,31 @@ def arguments(name: str, steps: int, argv: Sequence[str] | None = None) -> argpa
         help="where the weights go; into the package by default",
     )
     return parser.parse_args(argv)
+
+
+def store(
+    model: Network,
+    name: str,
+    measure: Callable[[Network], dict[str, Any]],
+    card: dict[str, Any],
+    folder: Path = weights.FOLDER,
+) -> None:
+    """Round to half precision, measure what is left, store it with its card, say what was found.
+
+    Args:
+        model: on the processor.
+        name: of the weights.
+        measure: gives the card's entry "measured".
+        card: everything else: "model", "purpose", "data", "steps", "batch", "seed", "recipe", and
+            "licence" where it is not MIT.
+        folder: where the weights go.
+    """
+    model.half().float()  # what is measured is what is stored
+    found = measure(model)
+    about = {"licence": "MIT", **card, "parameters": count_parameters(model), "measured": found}
+    print(f"{weights.save(model, name, about, folder).name}: {found}")
+
+
+def rounded(numbers: dict[str, float], digits: int = 4) -> dict[str, float]:
+    """Round what a card says."""
+    return {name: round(value, digits) for name, value in numbers.items()}

@@ -12,13 +12,14 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from mtl_lib import metrics, weights
+from mtl_lib import metrics
 from mtl_lib.data import fashion
 from mtl_lib.data.batches import Batches
-from mtl_lib.networks import Classifier, count_parameters
+from mtl_lib.networks import Classifier
+from mtl_lib.recipes._command import rounded, store
 from mtl_lib.training import fit, repeatable
 
-__all__ = ["NAME", "main", "train"]
+__all__ = ["NAME", "main", "measure", "train"]
 
 NAME = "fashion_classifier"
 _SEED = 0
@@ -53,27 +54,29 @@ def train(steps: int = _STEPS, seed: int = _SEED) -> Classifier:
     return model.eval()
 
 
+def measure(model: Classifier) -> dict[str, float]:
+    """Accuracy on each split of the data.
+
+    Args:
+        model: what `train` gives.
+    """
+    return rounded({one: metrics.accuracy(model, fashion.load(one)) for one in fashion.SPLITS})
+
+
 def main() -> None:
     """Train, measure and store."""
     repeatable(threads=1)
-    model = train()
-    model.half().float()  # what is measured is what is stored
     card = {
         "model": "mtl_lib.networks.Classifier(1, 10, size=28)",
         "purpose": "features of garments, 48 an image, before the last layer",
-        "parameters": count_parameters(model),
         "data": 'fashion.load("train")',
         "licence": "MIT, like its data, Fashion-MNIST",
         "steps": _STEPS,
         "batch": _BATCH,
         "seed": _SEED,
-        "accuracy": {
-            split: round(metrics.accuracy(model, fashion.load(split)), 4)
-            for split in fashion.SPLITS
-        },
         "recipe": "python -m mtl_lib.recipes.classifier",
     }
-    print(f"{weights.save(model, NAME, card).name}: {card['accuracy']}")
+    store(train(), NAME, measure, card)
 
 
 def _shifted(images: Tensor) -> Tensor:

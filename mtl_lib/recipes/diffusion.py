@@ -12,11 +12,11 @@ from pathlib import Path
 
 import torch
 
-from mtl_lib import metrics, weights
+from mtl_lib import metrics
 from mtl_lib.data import fashion
 from mtl_lib.data.batches import Batches
-from mtl_lib.networks import Diffusion, UNet, count_parameters
-from mtl_lib.recipes._command import arguments
+from mtl_lib.networks import Diffusion, UNet
+from mtl_lib.recipes._command import arguments, rounded, store
 from mtl_lib.training import best_device, fit, repeatable
 
 __all__ = ["NAME", "draw", "main", "measure", "new", "train"]
@@ -84,30 +84,28 @@ def draw(model: Diffusion, labels: torch.Tensor, *, seed: int = 0, steps: int = 
     return torch.cat([model.sample(some, told, steps=steps) for some, told in parts])
 
 
-def measure(model: Diffusion, drawn: int = _DRAWN) -> dict[str, float]:
-    """Distance of what is drawn from test images, and precision and recall; with a floor.
+def measure(model: Diffusion, drawn: int = _DRAWN) -> dict[str, dict[str, float]]:
+    """`metrics.resemblance` of what is drawn, and of validation images, to test images.
 
-    The floor is what validation images, which are real and new to all networks, get in its place.
+    Validation images are real and new to all networks, so they give the floor.
 
     Args:
         model: the network, on the processor.
         drawn: how many images to draw; at most the number of validation images.
+
+    Returns:
+        ``{"drawn": numbers, "real": numbers}``.
     """
     test = fashion.load("test")
-    real = metrics.fashion_features(test["images"][:drawn])
-    fake = metrics.fashion_features(draw(model, test["labels"][:drawn]))
-    floor = metrics.fashion_features(fashion.load("validation")["images"][:drawn])
-    precision, recall = metrics.precision_recall(real, fake)
-    highest = metrics.precision_recall(real, floor)
-    found = {
-        "kid": metrics.kid(real, fake),
-        "kid of real images": metrics.kid(real, floor),
-        "precision": precision,
-        "precision of real images": highest.precision,
-        "recall": recall,
-        "recall of real images": highest.recall,
+    truth = metrics.fashion_features(test["images"][:drawn])
+    sets = {
+        "drawn": draw(model, test["labels"][:drawn]),
+        "real": fashion.load("validation")["images"][:drawn],
     }
-    return {name: round(value, 4) for name, value in found.items()}
+    return {
+        name: rounded(metrics.resemblance(truth, metrics.fashion_features(images)))
+        for name, images in sets.items()
+    }
 
 
 def main(argv: Sequence[str] | None = None) -> None:
@@ -115,21 +113,18 @@ def main(argv: Sequence[str] | None = None) -> None:
     options = arguments(NAME, _STEPS, argv)
     repeatable(threads=1)
     model = train(options.steps, checkpoint=options.checkpoint, device=best_device()).cpu()
-    model.half().float()  # what is measured is what is stored
     card = {
         "model": "mtl_lib.recipes.diffusion.new()",
         "purpose": "draws garments of a class that is asked for, 28 pixels",
-        "parameters": count_parameters(model),
         "data": 'fashion.load("train")',
         "licence": "MIT, like its data, Fashion-MNIST",
         "steps": options.steps,
         "batch": _BATCH,
         "seed": _SEED,
-        "quality": measure(model, min(_DRAWN, 10 * options.steps)),
         "recipe": f"python -m mtl_lib.recipes.{NAME}",
     }
-    path = weights.save(model, NAME, card, options.folder)
-    print(f"{path.name}: {card['quality']}")
+    drawn = min(_DRAWN, 10 * options.steps)
+    store(model, NAME, lambda network: measure(network, drawn), card, options.folder)
 
 
 if __name__ == "__main__":

@@ -10,9 +10,9 @@ read.
 import torch
 from torch import Tensor
 
-from mtl_lib import weights
 from mtl_lib.data import figurines
-from mtl_lib.networks import FactorReader, count_parameters
+from mtl_lib.networks import FactorReader
+from mtl_lib.recipes._command import rounded, store
 from mtl_lib.training import fit, repeatable
 
 __all__ = ["SIZE", "main", "measure", "train"]
@@ -71,22 +71,20 @@ def main() -> None:
     """Train, measure and store both."""
     repeatable(threads=1)
     for view in figurines.VIEWS:
-        model = train(view)
-        model.half().float()  # what is measured is what is stored
-        found = {name: round(value, 3) for name, value in measure(model, view, "test").items()}
         card = {
             "model": f"mtl_lib.networks.FactorReader(10, 5, size={SIZE})",
             "purpose": f"features of figurines ({view}), 48 an image, and their factors",
-            "parameters": count_parameters(model),
             "data": f'figurines.dataset({{"{view}": 64}}, size={SIZE}, seed=1_000_000 + step)',
-            "licence": "MIT",
             "steps": _STEPS,
             "batch": _BATCH,
             "seed": _SEED,
-            "read": found,
             "recipe": "python -m mtl_lib.recipes.factor_reader",
         }
-        print(f"{weights.save(model, f'figurine_{view}', card).name}: {found}")
+
+        def read(model: FactorReader, view: str = view) -> dict[str, float]:
+            return rounded(measure(model, view, "test"), 3)
+
+        store(train(view), f"figurine_{view}", read, card)
 
 
 if __name__ == "__main__":

@@ -11,17 +11,12 @@ from pathlib import Path
 
 import torch
 
-from mtl_lib import metrics, weights
+from mtl_lib import metrics
 from mtl_lib.balancing import Fixed
 from mtl_lib.data import fashion
 from mtl_lib.data.batches import Batches
-from mtl_lib.networks import (
-    GAN,
-    AdversarialDiscriminator,
-    AdversarialGenerator,
-    count_parameters,
-)
-from mtl_lib.recipes._command import arguments
+from mtl_lib.networks import GAN, AdversarialDiscriminator, AdversarialGenerator
+from mtl_lib.recipes._command import arguments, rounded, store
 from mtl_lib.training import fit, repeatable
 
 __all__ = ["NAME", "generator", "main", "measure", "train"]
@@ -106,14 +101,8 @@ def measure(network: AdversarialGenerator) -> dict[str, dict[str, float]]:
     found = {}
     for name, data in sets.items():
         features = metrics.fashion_features(data["images"])
-        precision, recall = metrics.precision_recall(reference, features)
-        numbers = {
-            "kid": metrics.kid(reference, features),
-            "precision": precision,
-            "recall": recall,
-            "class": metrics.accuracy(judge, data),
-        }
-        found[name] = {key: round(value, 4) for key, value in numbers.items()}
+        recognised = {"class": metrics.accuracy(judge, data)}
+        found[name] = rounded(metrics.resemblance(reference, features) | recognised)
     return found
 
 
@@ -122,22 +111,17 @@ def main(argv: Sequence[str] | None = None) -> None:
     options = arguments("gan", _STEPS, argv)
     repeatable(threads=1)
     network = train(options.steps, checkpoint=options.checkpoint).average
-    network.half().float()  # what is measured is what is stored
-    found = measure(network)
     card = {
-        "model": f"mtl_lib.networks.AdversarialGenerator(1, 10, size=28, noise={_NOISE}, "
-        f"width={_WIDTH})",
+        "model": "mtl_lib.recipes.gan.generator()",
         "purpose": "garments of a wanted class",
-        "parameters": count_parameters(network),
         "data": 'fashion.load("train")',
         "licence": "MIT, like its data, Fashion-MNIST",
         "steps": options.steps,
         "batch": _BATCH,
         "seed": _SEED,
-        "measured": found,
         "recipe": "python -m mtl_lib.recipes.gan",
     }
-    print(f"{weights.save(network, NAME, card, options.folder).name}: {found['drawn']}")
+    store(network, NAME, measure, card, options.folder)
 
 
 if __name__ == "__main__":

@@ -33,7 +33,7 @@ def test_factors_are_read_as_well_as_the_card_says(view):
     people = figurines.dataset({view: 1000}, split="test", seed=7)[view]
     read = metrics.figurine_factors(people["rgb"], view)
     error = (read - people["factors"]).square().mean(0) / people["factors"].var(0)
-    promised = weights.card(f"figurine_{view}")["read"]
+    promised = weights.card(f"figurine_{view}")["measured"]
     for name, share in zip(figurines.FACTORS, (1 - error).tolist(), strict=True):
         assert share == pytest.approx(promised[name], abs=0.02)
 

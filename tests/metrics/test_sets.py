@@ -169,3 +169,11 @@ def test_sets_that_cannot_be_compared_are_refused(metric):
 def test_a_ratio_of_distances_needs_two_training_images():
     with pytest.raises(ValueError, match="at least 2"):
         metrics.memorized(points(1), points(5))
+
+
+def test_resemblance_is_kid_precision_and_recall():
+    torch.manual_seed(0)
+    real, fake = torch.randn(2, 50, 4)
+    precision, recall = metrics.precision_recall(real, fake)
+    wanted = {"kid": metrics.kid(real, fake), "precision": precision, "recall": recall}
+    assert metrics.resemblance(real, fake) == wanted
