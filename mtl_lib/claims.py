@@ -18,7 +18,17 @@ from typing import Any, Literal
 import numpy as np
 from scipy import stats
 
-__all__ = ["MIME", "Claim", "Verdict", "flips", "from_output", "read", "read_book", "show"]
+__all__ = [
+    "MIME",
+    "Claim",
+    "Verdict",
+    "flips",
+    "from_output",
+    "read",
+    "read_book",
+    "show",
+    "show_book",
+]
 
 Verdict = Literal["holds", "fails", "inconclusive"]
 
@@ -185,6 +195,25 @@ def show(*claims: Claim) -> None:
         display(ledger)  # type: ignore[no-untyped-call]
 
 
+def show_book(book: Mapping[str, Sequence[Claim]], chapters: str | Path) -> None:
+    """Display claims of several chapters in one table, each with a link to its row there.
+
+    Nothing is stored for machines: that stands in the chapters.
+
+    Args:
+        book: what `read_book` gives, or a part of it.
+        chapters: the folder that it was read from, as seen from the notebook that shows the table.
+
+    Raises:
+        ValueError: no claim.
+    """
+    if not any(book.values()):
+        raise ValueError("book has no claim, wanted at least one: run the chapters first.")
+    from IPython.display import display
+
+    display(_Book(book, Path(chapters)))  # type: ignore[no-untyped-call]
+
+
 def read(notebook: str | Path) -> list[Claim]:
     """Read the claims stored in a notebook's outputs; nothing is executed.
 
@@ -302,6 +331,48 @@ class _Ledger:
         }
 
 
+class _Book:
+    """Claims of several chapters, one a row."""
+
+    def __init__(self, book: Mapping[str, Sequence[Claim]], chapters: Path) -> None:
+        self.rows = [(notebook, claim) for notebook, found in book.items() for claim in found]
+        self.titles = {notebook: _title(chapters / notebook) for notebook in book}
+        self.chapters = chapters
+
+    def __repr__(self) -> str:
+        return "\n".join(f"{claim.verdict:<12}  {claim.id}" for _, claim in self.rows)
+
+    def _repr_html_(self) -> str:
+        head = "".join(f'<th scope="col" {_CELL}>{t}</th>' for t in ("Claim", "Verdict", "Chapter"))
+        body = "\n".join(self._row(notebook, claim) for notebook, claim in self.rows)
+        return (
+            '<div class="mtl-claims" style="overflow-x: auto" role="region" tabindex="0" '
+            f'aria-label="Claims of {len(self.titles)} chapters">\n<table class="dataframe">\n'
+            f"<thead><tr>{head}</tr></thead>\n<tbody>\n{body}\n</tbody>\n</table>\n</div>"
+        )
+
+    def _row(self, notebook: str, claim: Claim) -> str:
+        link = f"{(self.chapters / notebook).as_posix()}#claim-{claim.id}"
+        return (
+            f'<tr><th scope="row" {_CELL}>{escape(claim.sentence)}</th>'
+            f"<td {_CELL}>{_verdict(claim)}</td>"
+            f'<td {_CELL}><a href="{escape(link)}">{escape(self.titles[notebook])}</a></td></tr>'
+        )
+
+
+def _title(notebook: Path) -> str:
+    """The first heading of a notebook, or the name of its file."""
+    cells = json.loads(notebook.read_text(encoding="utf-8"))["cells"]
+    lines = "".join(cells[0]["source"]).splitlines() if cells else []
+    return next((line[2:] for line in lines if line.startswith("# ")), notebook.stem)
+
+
+def _verdict(claim: Claim) -> str:
+    text = f'<span aria-hidden="true">{_SYMBOLS[claim.verdict]}</span> {claim.verdict}'
+    classes = f"mtl-verdict mtl-{claim.verdict}"
+    return f'<span class="{classes}" style="white-space: nowrap">{text}</span>'
+
+
 def _html(claims: Sequence[Claim]) -> str:
     """An accessible table: no colour of its own, and it scrolls by itself where narrow."""
     titles = ["Claim", "Verdict", "Claimed greater", "Claimed smaller", "Difference", "Seeds"]
@@ -324,9 +395,7 @@ def _html(claims: Sequence[Claim]) -> str:
 def _html_row(claim: Claim, with_margin: bool) -> str:
     source = f' <cite class="mtl-source">{escape(claim.source)}</cite>' if claim.source else ""
     unit = f" {escape(claim.unit)}" if claim.unit else ""
-    verdict = f'<span aria-hidden="true">{_SYMBOLS[claim.verdict]}</span> {claim.verdict}'
-    classes = f"mtl-verdict mtl-{claim.verdict}"
-    cells = [f'<span class="{classes}" style="white-space: nowrap">{verdict}</span>']
+    cells = [_verdict(claim)]
     for side in ("greater", "smaller"):
         ((name, values),) = getattr(claim, side).items()
         cells.append(f"{escape(name)}: {_number(float(np.mean(values)))}{unit}")

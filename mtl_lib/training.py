@@ -1,9 +1,11 @@
 """One training loop for every chapter: history, validation, checkpoints, exact resumption."""
 
+import io
 import math
 import os
 import time
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
@@ -13,6 +15,7 @@ from torch import Tensor, nn
 from torch.optim.lr_scheduler import LRScheduler
 from tqdm import tqdm
 
+from mtl_lib import distributed
 from mtl_lib.balancing import Balancer, Fixed
 
 __all__ = [
@@ -116,6 +119,10 @@ def fit(
     machine, where batches are a function of the step, and randomness in the losses comes from
     PyTorch's generators.
 
+    Under ``torchrun`` the processes train together, each on its part of every batch, see
+    `mtl_lib.distributed`: every one has to call this. Process 0 writes the checkpoint, and it alone
+    has to find it; the number of processes may change from one start to the next.
+
     Args:
         model: its ``losses(batch)`` gives ``{task: scalar}``.
         batches: step, from 0 on, -> batch: tensors in any nesting of dicts, lists and tuples. They
@@ -126,7 +133,8 @@ def fit(
         schedule: of the learning rate, advanced after every step.
         clip: largest norm of the gradient of the model's parameters.
         validate: called without gradients and in evaluation mode, every ``validate_every`` steps
-            and at the end; what it draws at random does not disturb training.
+            and at the end; what it draws at random does not disturb training. Every process calls
+            it, and the history has the mean.
         validate_every: steps from one validation to the next.
         checkpoint: file to write every ``checkpoint_every`` steps and at the end, and to go on
             from where it exists.
@@ -141,7 +149,9 @@ def fit(
         NonFiniteError: names the task and the step. The parameters are those before that step,
             and the last checkpoint is kept.
         CheckpointError: the checkpoint is damaged, of another model, or beyond ``steps``.
-        ValueError: an argument is out of range, or the balancer refuses the losses.
+        ProcessLostError: another process is gone.
+        ValueError: an argument is out of range, the balancer refuses the losses, or a batch does
+            not divide by the number of processes.
 
     Example:
         >>> from mtl_lib.networks import HardSharing
@@ -160,36 +170,60 @@ def fit(
     balancer = Fixed() if balancer is None else balancer
     parameters = list(model.parameters())
     shared = list(getattr(model, "shared_parameters", model.parameters)())
+    others = [p for group in optimizer.param_groups for p in group["params"]]
+    learned = list(dict.fromkeys([*parameters, *others]))
     device = parameters[0].device
     file = None if checkpoint is None else Path(checkpoint)
     parts = {"model": model, "optimizer": optimizer, "balancer": balancer, "schedule": schedule}
+    distributed.join(device)
     history = History() if file is None else _resumed(file, parts, steps, device)
+    distributed.share(model.state_dict(), balancer.state_dict())
+    seed = distributed.broadcast_object(torch.initial_seed(), device)
 
     def step(number: int) -> tuple[dict[str, float], dict[str, float]]:
-        batch = to_device(batches(number), device)
-        losses = dict(model.losses(batch))
+        batch = to_device(distributed.part(batches(number)), device)
+        distributed.draw_apart(seed, number)
+        own = model.losses(batch)
+        losses = distributed.average_losses(own)
         values = _numbers(losses)
-        _refuse_non_finite(values, number)
+        _refuse_non_finite(values, own, number)
         optimizer.zero_grad()
         weights = balancer.backward(losses, shared)
+        distributed.average_gradients(learned)
         _clip(parameters, clip, number)
         optimizer.step()
         if schedule is not None:
             schedule.step()
-        balancer.after_step(lambda: model.losses(batch))
+        balancer.after_step(lambda: distributed.average_losses(model.losses(batch)))
         return values, _numbers(weights)
 
     model.train()
-    for number in _progress(history.steps, steps, title):
-        start = time.perf_counter()
-        losses, weights = step(number)
-        history.append(losses, weights, time.perf_counter() - start)
-        done = number + 1
-        if validate is not None and (done % validate_every == 0 or done == steps):
-            _validate(model, validate, history)
-        if file is not None and (done % checkpoint_every == 0 or done == steps):
-            _save(file, parts, history, device)
+    with _in_company(history, file):
+        for number in _progress(history.steps, steps, title):
+            start = time.perf_counter()
+            losses, weights = step(number)
+            history.append(losses, weights, time.perf_counter() - start)
+            done = number + 1
+            if validate is not None and (done % validate_every == 0 or done == steps):
+                _validate(model, validate, history, device)
+            if file is not None and (done % checkpoint_every == 0 or done == steps):
+                _save(file, parts, history, device)
+        # Buffers may have followed the own part of the data.
+        distributed.share(model.state_dict(), balancer.state_dict())
+        _set_random_state(distributed.broadcast_object(_random_state(device), device), device)
     return history
+
+
+@contextmanager
+def _in_company(history: History, file: Path | None) -> Iterator[None]:
+    """Say where training stood when another process was lost."""
+    with distributed.last_words():
+        try:
+            yield
+        except distributed.ProcessLostError as error:
+            rest = "name one to go on from" if file is None else "training goes on from it"
+            error.add_note(f"{history.steps} steps were done; checkpoint: {file}; {rest}.")
+            raise
 
 
 def _check_counts(**counts: int) -> None:
@@ -206,13 +240,16 @@ def _numbers(values: Mapping[str, Tensor]) -> dict[str, float]:
     return dict(zip(values, stacked.tolist(), strict=True))
 
 
-def _refuse_non_finite(losses: Mapping[str, float], step: int) -> None:
+def _refuse_non_finite(losses: Mapping[str, float], own: Mapping[str, Tensor], step: int) -> None:
+    """Refuse in all processes together what is not finite in one."""
     for task, loss in losses.items():
         if not math.isfinite(loss):
+            found = [math.isfinite(value) for value in distributed.gather(own[task].item())]
+            where = f", in process {found.index(False)}" if len(found) > 1 else ""
             raise NonFiniteError(
-                f"the loss of task {task!r} is {loss} in step {step}. The parameters are those "
-                "before this step. Look at the batch of this step, lower the learning rate, or "
-                "pass clip=1.0."
+                f"the loss of task {task!r} is {loss} in step {step}{where}. The parameters are "
+                "those before this step. Look at the batch of this step, lower the learning rate, "
+                "or pass clip=1.0."
             )
 
 
@@ -229,18 +266,25 @@ def _clip(parameters: list[nn.Parameter], clip: float, step: int) -> None:
 
 
 def _validate(
-    model: Trainable, validate: Callable[[], Mapping[str, float]], history: History
+    model: Trainable,
+    validate: Callable[[], Mapping[str, float]],
+    history: History,
+    device: torch.device,
 ) -> None:
     model.train(False)
-    with torch.no_grad(), torch.random.fork_rng():
+    gpus = [device] if device.type == "cuda" else []
+    with torch.no_grad(), torch.random.fork_rng(gpus):
         found = validate()
     model.train()
-    for name, value in {"step": history.steps, **found}.items():
-        history.validation.setdefault(name, []).append(float(value))
+    everyone = distributed.gather({name: float(value) for name, value in found.items()})
+    history.validation.setdefault("step", []).append(float(history.steps))
+    for name in found:
+        mean = sum(values[name] for values in everyone) / len(everyone)
+        history.validation.setdefault(name, []).append(mean)
 
 
 def _progress(first: int, steps: int, title: str) -> Iterator[int]:
-    quiet = bool(os.environ.get("MTL_QUIET"))
+    quiet = bool(os.environ.get("MTL_QUIET")) or distributed.rank() > 0
     bar = tqdm(
         range(first, steps), title, initial=first, total=steps, disable=quiet, leave=False, delay=1
     )
@@ -249,6 +293,8 @@ def _progress(first: int, steps: int, title: str) -> Iterator[int]:
 
 def _save(file: Path, parts: Mapping[str, Any], history: History, device: torch.device) -> None:
     """Write a checkpoint; a crash while writing leaves the one before."""
+    if distributed.rank():
+        return
     content = {name: part.state_dict() for name, part in parts.items() if part is not None}
     content |= {"history": asdict(history), "random": _random_state(device)}
     file.parent.mkdir(parents=True, exist_ok=True)
@@ -259,11 +305,13 @@ def _save(file: Path, parts: Mapping[str, Any], history: History, device: torch.
 
 def _resumed(file: Path, parts: Mapping[str, Any], steps: int, device: torch.device) -> History:
     """Restore everything from a checkpoint; without one, start anew."""
-    if not file.exists():
+    stored = file.read_bytes() if distributed.rank() == 0 and file.exists() else None
+    stored = distributed.broadcast_object(stored, device)
+    if stored is None:
         return History()
     cure = f"Delete {file} to start anew, or name another file."
     try:
-        content = torch.load(file, map_location=device, weights_only=True)
+        content = torch.load(io.BytesIO(stored), map_location=device, weights_only=True)
         history = History(**content["history"])
     except Exception as error:  # whatever a damaged file does to the reader
         raise CheckpointError(f"{file} cannot be read as a checkpoint: {error}. {cure}") from error
@@ -306,7 +354,15 @@ def to_device(batch: Any, device: torch.device | str) -> Any:
 
 
 def best_device() -> torch.device:
-    """The fastest device of this machine: CUDA, then Apple's MPS, then the processor."""
+    """The fastest device of this machine: CUDA, then Apple's MPS, then the processor.
+
+    Under ``torchrun`` it is that of this process: a GPU for each, or the processor for all.
+
+    Raises:
+        ValueError: there are more processes than GPUs.
+    """
+    if distributed.launched():
+        return distributed.own_device()
     if torch.cuda.is_available():
         return torch.device("cuda")
     return torch.device("mps" if torch.backends.mps.is_available() else "cpu")

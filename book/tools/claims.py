@@ -12,7 +12,7 @@ import os
 import sys
 import tempfile
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -24,7 +24,7 @@ from papermill.exceptions import PapermillExecutionError
 
 from mtl_lib.claims import Claim, flips, read
 
-__all__ = ["main", "parameters", "rerun", "rows"]
+__all__ = ["execute", "main", "parameters", "rerun", "rows"]
 
 Row = tuple[str, str, str, str, bool]  # chapter, claim, stored verdict, fresh verdict, passed
 
@@ -49,6 +49,30 @@ def parameters(notebook: NotebookNode) -> dict[str, Any]:
     return values
 
 
+def execute(path: Path, output: Path, changed: Mapping[str, Any]) -> None:
+    """Execute a copy of a notebook, in the notebook's folder, with other parameters.
+
+    Raises:
+        RuntimeError: names the cell that failed; the output shows it too.
+    """
+    os.environ.update(notebooks.ENVIRONMENT)
+    os.environ.pop("MPLBACKEND", None)
+    try:
+        papermill.execute_notebook(
+            path,
+            output,
+            parameters=dict(changed),
+            cwd=path.parent,
+            kernel_name="python3",
+            language="python",
+            progress_bar=False,
+        )
+    except PapermillExecutionError as error:
+        raise RuntimeError(
+            f"code cell {error.exec_count}: {error.ename}: {error.evalue}"
+        ) from error
+
+
 def rerun(path: Path, folder: Path, shift: int) -> notebooks.Outcome:
     """Execute a copy of a notebook with shifted seeds; the copy goes to `_fresh_path`."""
     start, error = time.perf_counter(), ""
@@ -57,19 +81,9 @@ def rerun(path: Path, folder: Path, shift: int) -> notebooks.Outcome:
         seeds = parameters(notebooks.load(path)).get("seeds")
         if not seeds:
             raise ValueError("the parameters cell sets no seeds, wanted a list such as [0, 1, 2].")
-        os.environ.update(notebooks.ENVIRONMENT)
-        os.environ.pop("MPLBACKEND", None)
-        papermill.execute_notebook(
-            path,
-            _fresh_path(path, folder),
-            parameters={"seeds": [seed + shift for seed in seeds]},
-            cwd=path.parent,
-            kernel_name="python3",
-            language="python",
-            progress_bar=False,
-        )
-    except PapermillExecutionError as problem:
-        error = f"code cell {problem.exec_count}: {problem.ename}: {problem.evalue}"
+        execute(path, _fresh_path(path, folder), {"seeds": [seed + shift for seed in seeds]})
+    except RuntimeError as problem:
+        error = str(problem)
     except Exception as problem:  # whatever goes wrong is reported with the notebook's name
         error = f"{type(problem).__name__}: {problem}"
     seconds = time.perf_counter() - start

@@ -23,6 +23,7 @@ from mtl_lib.balancing._balancer import (
     distribute,
     flat_gradient,
 )
+from mtl_lib.distributed import average, broadcast
 
 __all__ = [
     "IMTLG",
@@ -183,7 +184,8 @@ class Aggregation(Balancer):
 
     def _follow(self, jacobian: Tensor, shared: Sequence[Tensor]) -> Tensor:
         """Give the shared parameters their direction; returns the task weights."""
-        weights = self.weights(_gramian(jacobian))
+        jacobian = average(jacobian)  # before it is aggregated, which is not linear
+        weights = broadcast(self.weights(_gramian(jacobian)))  # one draw for all processes
         distribute(weights.to(jacobian) @ jacobian, shared)
         return weights
 
@@ -194,10 +196,10 @@ class Aggregation(Balancer):
             rows = chunk[0].new_empty(len(losses), sum(parameter.numel() for parameter in chunk))
             for row, loss in zip(rows, losses.values(), strict=True):
                 row.copy_(flat_gradient(loss, chunk))
-            part = _gramian(rows)
+            part = _gramian(average(rows))
             gramian = part if gramian is None else gramian + part
         assert gramian is not None
-        weights = self.weights(gramian)
+        weights = broadcast(self.weights(gramian))
         before = [parameter.grad for parameter in shared]
         for parameter in shared:
             parameter.grad = None  # or backward would add to what was there, in place

@@ -6,6 +6,8 @@ from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 import torch
 from torch import Tensor, nn
 
+from mtl_lib.distributed import processes
+
 __all__ = [
     "Balancer",
     "check_losses",
@@ -151,6 +153,10 @@ def through(
     Returns:
         As `Balancer.backward`.
 
+    Raises:
+        RuntimeError: several processes train together. Each has the representation of its own
+            examples, and an average over them has no meaning.
+
     Example:
         >>> from mtl_lib.balancing import UPGrad
         >>> trunk, heads = nn.Linear(3, 4), {"a": nn.Linear(4, 1), "b": nn.Linear(4, 1)}
@@ -160,6 +166,11 @@ def through(
         >>> list(weights), trunk.weight.grad.shape
         (['a', 'b'], torch.Size([4, 3]))
     """
+    if processes() > 1:
+        raise RuntimeError(
+            f"through() balances the representation of one process, and {processes()} train "
+            "together: use balancer.backward, which averages task gradients over all."
+        )
     leaf = representation.detach().requires_grad_()
     weights = balancer.backward(losses(leaf), [leaf])
     torch.autograd.backward(representation, leaf.grad)

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from mtl_lib.balancing._balancer import Balancer, check_losses, check_tasks, collect, distribute
+from mtl_lib.distributed import average, broadcast
 
 __all__ = [
     "DWA",
@@ -143,7 +144,8 @@ class RLW(Scalarization):
     def forward(self, losses: Mapping[str, Tensor]) -> Tensor:
         """Return the total loss with fresh weights, which sum to 1."""
         values = _stacked(losses, losses)
-        return torch.softmax(torch.randn(len(values)).to(values), 0) @ values
+        draw = broadcast(torch.randn(len(values)).to(values))
+        return torch.softmax(draw, 0) @ values
 
 
 class GeometricMean(Scalarization):
@@ -333,9 +335,8 @@ class GradNorm(Scalarization):
         if self.first.isnan().any():
             self.first = values.clone()
         weights = self.task_weights.detach().to(values)
-        gradients = collect(
-            {t: w * losses[t] for t, w in zip(self.tasks, weights, strict=True)}, shared
-        )
+        weighted = {t: w * losses[t] for t, w in zip(self.tasks, weights, strict=True)}
+        gradients = average(collect(weighted, shared))  # over processes
         distribute(gradients.sum(0), shared)
         norms = gradients.norm(dim=1)
         rates = values / self.first.to(values)
