@@ -1,6 +1,7 @@
-"""What happens between tasks: angles of gradients, affinity, Pareto fronts."""
+"""What happens between tasks: angles of gradients, affinity, Pareto fronts; what a step needs."""
 
-from collections.abc import Callable, Iterable, Mapping
+import weakref
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 import matplotlib.pyplot as plt
@@ -8,9 +9,12 @@ import numpy as np
 import torch
 from matplotlib.axes import Axes
 from torch import Tensor, nn
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils._pytree import tree_leaves
 
 from mtl_lib.balancing import Balancer
 from mtl_lib.balancing._balancer import check_losses, check_shared, flat_gradient
+from mtl_lib.distributed import average
 from mtl_lib.plotting import INK
 
 __all__ = [
@@ -21,6 +25,7 @@ __all__ = [
     "linear_cka",
     "magnitude_similarity",
     "pareto_mask",
+    "peak_memory",
     "task_affinity",
     "task_gradients",
 ]
@@ -207,7 +212,7 @@ class Watch(Balancer):
         """See `Balancer.backward`."""
         shared = list(shared)
         if self._calls % self.every == 0:
-            jacobian = task_gradients(losses, shared)
+            jacobian = average(task_gradients(losses, shared))  # over processes
             self.tasks = tuple(losses)
             self.steps.append(self._calls)
             self.cosines.append(cosines(jacobian))
@@ -251,6 +256,62 @@ def conflict_timeline(watch: Watch, *, axes: Axes | None = None) -> Axes:
     axes.set(xlabel="step", ylabel="cosine", ylim=(-1.05, 1.05))
     axes.legend()
     return axes
+
+
+class _Alive(TorchDispatchMode):  # type: ignore[no-untyped-call]
+    """Adds up the tensors that operations make, and takes off those that are gone."""
+
+    def __init__(self) -> None:
+        super().__init__()  # type: ignore[no-untyped-call]
+        self.bytes = self.peak = 0
+        self._storages: dict[int, int] = {}
+
+    def __torch_dispatch__(
+        self,
+        func: Callable[..., Any],
+        types: Sequence[type],
+        args: Sequence[Any] = (),
+        kwargs: Mapping[str, Any] | None = None,
+    ) -> Any:
+        result = func(*args, **(kwargs or {}))
+        before = {storage._cdata for storage in _storages(args, kwargs)}  # a view makes nothing new
+        for storage in _storages(result):
+            key, size = storage._cdata, storage.nbytes()
+            if key not in before and key not in self._storages:
+                self._storages[key] = size
+                self.bytes += size
+                weakref.finalize(storage, self._gone, key)
+        self.peak = max(self.peak, self.bytes)
+        return result
+
+    def _gone(self, key: int) -> None:
+        self.bytes -= self._storages.pop(key)
+
+
+def _storages(*values: Any) -> list[torch.UntypedStorage]:
+    tensors = [leaf for leaf in tree_leaves(values) if isinstance(leaf, Tensor)]
+    return [tensor.untyped_storage() for tensor in tensors]
+
+
+def peak_memory(call: Callable[[], object]) -> int:
+    """Bytes of the tensors that a call makes, at the moment when most of them are alive.
+
+    What was there before the call, such as parameters, is not counted. The number follows from
+    shapes and types alone, so that it is the same in every run and on every machine; scratch space
+    inside a kernel, and what an allocator rounds up or keeps, is not seen. The garbage collector of
+    Python may let tensors in a reference cycle live on: they count as long as they do.
+
+    Args:
+        call: for example a training step; call it once before, so that an optimiser has its state.
+
+    Example:
+        >>> x = torch.zeros(1000)
+        >>> peak_memory(lambda: (x + 1).exp().sum())
+        8000
+    """
+    with _Alive() as alive:
+        call()
+    return int(alive.peak)
 
 
 def pareto_mask(points: Tensor) -> Tensor:

@@ -197,3 +197,50 @@ def test_linear_cka_does_not_see_rotation_scale_and_shift():
 def test_linear_cka_refuses_what_cannot_be_compared(x, y, cause):
     with pytest.raises(ValueError, match=cause):
         analysis.linear_cka(x, y)
+
+
+def test_peak_memory_counts_what_is_alive_at_once_and_no_view_twice():
+    x = torch.zeros(1000)
+
+    def call():
+        first = x + 1  # 4000 bytes
+        second = first.view(10, 100) * 2  # a view, and 4000 more
+        del first
+        second.add_(1)  # nothing new
+        return second.double()  # 4000 and 8000
+
+    assert analysis.peak_memory(call) == 12_000
+
+
+def test_peak_memory_does_not_count_what_was_there_before():
+    x = torch.zeros(1000)
+    assert analysis.peak_memory(lambda: x.mul_(2).view(10, 100).T) == 0
+
+
+def test_peak_memory_of_a_training_step_is_what_the_profiler_reports():
+    network = nn.Sequential(nn.Linear(50, 80), nn.SiLU(), nn.Linear(80, 10))
+    x, adam = torch.ones(20, 50), torch.optim.Adam(network.parameters())
+
+    def step():
+        adam.zero_grad()
+        network(x).square().mean().backward()
+        adam.step()
+
+    step()
+    adam.zero_grad()  # or the step would free gradients from before the profiler looks
+    ours = analysis.peak_memory(step)
+    adam.zero_grad()
+    with torch.profiler.profile(profile_memory=True) as found:
+        step()
+    events = [e.nbytes() for e in found.profiler.kineto_results.events() if e.name() == "[memory]"]
+    # The profiler also sees the single numbers that some kernels put into a tensor inside.
+    assert ours == pytest.approx(max(itertools.accumulate(events)), abs=64)
+
+
+def test_peak_memory_is_the_same_in_every_run():
+    network, counts = model(), set()
+    for _ in range(3):
+        network.zero_grad()
+        counts.add(analysis.peak_memory(lambda: sum(network.losses().values()).backward()))
+    assert len(counts) == 1
+    assert counts.pop() > 0

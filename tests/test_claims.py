@@ -224,3 +224,19 @@ def test_show_displays_data_words_and_table_in_one_output(capsys):
     (output,) = captured.outputs
     assert set(output.data) == {MIME, "text/html", "text/plain"}
     assert output.data["text/plain"].startswith("inconclusive  a: difference 2 [")
+
+
+def test_the_table_of_the_book_has_a_row_with_a_link_for_every_claim(tmp_path, capsys):
+    write(tmp_path / "1/a.ipynb", [decided("first", "holds"), decided("second", "fails")])
+    write(tmp_path / "2/b.ipynb", [decided("third", "inconclusive")])
+    book = claims.read_book(tmp_path)
+    page = claims._Book(book, tmp_path)._repr_html_()
+    assert page.count("<tr>") == 1 + 3
+    assert f'href="{tmp_path.as_posix()}/1/a.ipynb#claim-second">a</a>' in page
+    claims.show_book(book, tmp_path)
+    assert "inconclusive  third" in capsys.readouterr().out
+
+
+def test_a_table_of_no_claim_is_refused(tmp_path):
+    with pytest.raises(ValueError, match="run the chapters first"):
+        claims.show_book({"a.ipynb": []}, tmp_path)

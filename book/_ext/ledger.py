@@ -14,7 +14,7 @@ from sphinx.util.docutils import SphinxDirective
 
 from mtl_lib.claims import Claim, read_book
 
-__all__ = ["Ledger", "resolve_links", "setup"]
+__all__ = ["Ledger", "resolve_links", "resolve_notebooks", "setup"]
 
 CHAPTERS = "chapters"
 VERDICTS = {"holds": "✔", "fails": "✘", "inconclusive": "?"}
@@ -91,8 +91,18 @@ def resolve_links(app: Sphinx, doctree: nodes.document, docname: str) -> None:
             link.replace_self(nodes.Text(target))
 
 
+def resolve_notebooks(app: Sphinx, doctree: nodes.document, docname: str) -> None:
+    """Let tables that `mtl_lib.claims.show_book` stored link to pages in place of notebooks."""
+    suffix = getattr(app.builder, "link_suffix", None)
+    for raw in list(doctree.findall(nodes.raw)) if suffix else []:
+        if ".ipynb#claim-" in raw.astext():
+            page = raw.astext().replace(".ipynb#claim-", f"{suffix}#claim-")
+            raw.replace_self(nodes.raw("", page, **raw.attributes))
+
+
 def setup(app: Sphinx) -> dict[str, bool]:
     """Register the extension."""
     app.add_directive("ledger", Ledger)
     app.connect("doctree-resolved", resolve_links)
+    app.connect("doctree-resolved", resolve_notebooks)
     return {"parallel_read_safe": True, "parallel_write_safe": True}

@@ -11,7 +11,8 @@ from torch.nn.utils.parametrizations import spectral_norm
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from mtl_lib.balancing import Balancer
-from mtl_lib.balancing._balancer import check_losses, check_shared
+from mtl_lib.balancing._balancer import check_losses, check_shared, flat_gradient
+from mtl_lib.distributed import average
 from mtl_lib.networks._blocks import _GROUPS, ImageHead, _check_multiple
 from mtl_lib.networks._conditional import ConditionalNorm
 
@@ -333,8 +334,7 @@ class LastLayerWeight(Balancer):
         last = [*shared]
         check_shared(last)
         main, task = (
-            nn.utils.get_total_norm(torch.autograd.grad(losses[name], last, retain_graph=True))
-            for name in (self.main, self.task)
+            average(flat_gradient(losses[name], last)).norm() for name in (self.main, self.task)
         )
         weights = {name: torch.ones_like(loss) for name, loss in losses.items()}
         weights[self.task] = (self.share * main / (task + 1e-4)).clamp(max=1e4)
