@@ -6,7 +6,15 @@ import torch
 from mtl_lib import metrics, weights
 from mtl_lib.data import fashion, figurines
 from mtl_lib.networks import Classifier, count_parameters
-from mtl_lib.recipes import classifier, diffusion, factor_reader, gan, joint_diffusion, vae
+from mtl_lib.recipes import (
+    classifier,
+    diffusion,
+    factor_reader,
+    gan,
+    joint_diffusion,
+    painter,
+    vae,
+)
 from mtl_lib.training import fit
 
 
@@ -34,6 +42,7 @@ def test_the_classifier_never_sees_an_image_that_it_will_judge(monkeypatch):
         lambda seed: joint_diffusion.train(steps=2, seed=seed),
         lambda seed: vae.train(steps=2, seed=seed),
         lambda seed: gan.train(steps=2, seed=seed),
+        lambda seed: painter.train(steps=2, seed=seed),
     ],
 )
 def test_a_recipe_repeats_with_its_seed(train):
@@ -231,3 +240,40 @@ def test_the_stored_gan_is_as_good_as_its_card_says():
     for name, values in card["measured"].items():
         # Another processor may round a near tie the other way.
         assert found[name] == pytest.approx(values, abs=0.01), name
+
+
+def test_the_painter_recipe_stores_weights_that_can_be_loaded(tmp_path, monkeypatch):
+    monkeypatch.setattr(painter, "_MEASURED", 20)
+    file = tmp_path / "run.pt"
+    painter.main(["--steps", "2", "--checkpoint", str(file), "--folder", str(tmp_path)])
+    assert file.exists()
+    assert weights.card(painter.NAME, tmp_path)["steps"] == 2
+    network = weights.load(painter.network(), painter.NAME, tmp_path)
+    drawn = network(painter.inputs(torch.rand(3, 10), torch.tensor([0, 1, 4])))
+    assert {view: tuple(images.shape) for view, images in drawn.items()} == {
+        "face": (3, 3, 64, 64),
+        "body": (3, 3, 64, 64),
+    }
+
+
+def test_a_painter_that_was_interrupted_ends_as_if_it_had_not_been(tmp_path, monkeypatch):
+    whole = painter.train(steps=3)
+    monkeypatch.setattr(painter, "fit", fit_until_interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        painter.train(steps=3, checkpoint=tmp_path / "run.pt")
+    monkeypatch.setattr(painter, "fit", fit)
+    resumed = painter.train(steps=3, checkpoint=tmp_path / "run.pt")
+    for a, b in zip(whole.parameters(), resumed.parameters(), strict=True):
+        assert torch.equal(a, b)
+
+
+def test_the_stored_painter_is_as_good_as_its_card_says(monkeypatch):
+    assert (weights.FOLDER / f"{painter.NAME}.pt").stat().st_size < 2_000_000
+    card = weights.card(painter.NAME)
+    network = weights.load(painter.network(), painter.NAME)
+    assert (card["steps"], card["parameters"]) == (painter._STEPS, count_parameters(network))
+    monkeypatch.setattr(painter, "_MEASURED", 200)  # a fifth of the people, to save time
+    found = painter.measure(network)["psnr"]
+    for view, promised in card["measured"]["psnr"].items():
+        assert found[view] == pytest.approx(promised, abs=0.4), view
+        assert found[view] > card["measured"]["psnr_of_average"][view] + 5

@@ -66,7 +66,7 @@
     /* Two neighbours and four outputs at a time stay in registers. */
     function phase(map, w, py, px, block) {
       const first = 16 * ins * block, to = 4 * block * outPlane;
-      const b0 = bias[4 * block], b1 = bias[4 * block + 1] || 0, b2 = bias[4 * block + 2] || 0, b3 = bias[4 * block + 3] || 0;
+      const [b0, b1, b2, b3] = [0, 1, 2, 3].map((o) => bias[4 * block + o] || 0);
       for (let y = 0; y < side; y++) {
         for (let x = 0; x < side; x += 2) {
           let l0 = b0, l1 = b1, l2 = b2, l3 = b3, r0 = b0, r1 = b1, r2 = b2, r3 = b3;
