@@ -133,7 +133,7 @@ def task_affinity(
     parameters are as before afterwards.
 
     Reference: C. Fifty et al., "Efficiently Identifying Task Groupings for Multi-Task Learning",
-    NeurIPS 2021, eq. 1.
+    NeurIPS 2021, the inter-task affinity.
 
     Args:
         losses: computes ``{task: scalar}`` with the present parameters, always of the same batch.

@@ -98,7 +98,7 @@ class ConflictValley(Problem):
     and (9, 9). On the front x₁ is in [−7, 7] and x₂ ≈ −8.3552.
 
     Reference: B. Liu, X. Liu, X. Jin, P. Stone, Q. Liu, "Conflict-Averse Gradient Descent for
-    Multi-task Learning", NeurIPS 2021, appendix B.
+    Multi-task Learning", NeurIPS 2021, section 5.1.
 
     Example:
         >>> losses = ConflictValley().losses(torch.tensor([0.0, -8.0]))

@@ -154,7 +154,7 @@ class GeometricMean(Scalarization):
     Computed from logarithms, where a product would over- or underflow.
 
     Reference: S. Chennupati, G. Sistu, S. Yogamani, S. Rawashdeh, "MultiNet++: Multi-Stream Feature
-    Aggregation and Geometric Loss Strategy for Multi-Task Learning", CVPR Workshops 2019, eq. 2.
+    Aggregation and Geometric Loss Strategy for Multi-Task Learning", CVPR Workshops 2019.
 
     Example:
         >>> GeometricMean()({"a": torch.tensor(2.0), "b": torch.tensor(8.0)}).item()
@@ -179,7 +179,7 @@ class SmoothTchebycheff(Scalarization):
     weighted sum cannot. Where the largest term counts alone, only its task is trained.
 
     Reference: X. Lin, X. Zhang, Z. Yang, F. Liu, Z. Wang, Q. Zhang, "Smooth Tchebycheff
-    Scalarization for Multi-Objective Optimization", ICML 2024, eq. 9.
+    Scalarization for Multi-Objective Optimization", ICML 2024.
 
     Args:
         weights: ``{task: λ}``, finite and not negative; 1 / n for each of n tasks where left out.

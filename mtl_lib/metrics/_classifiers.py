@@ -73,7 +73,7 @@ def gan_train(
     Raises:
         ValueError: images or labels of a wrong shape or kind.
 
-    Reference: K. Shmelkov, C. Schmid, K. Alahari, "How good is my GAN?", ECCV 2018, section 3.
+    Reference: K. Shmelkov, C. Schmid, K. Alahari, "How good is my GAN?", ECCV 2018.
     """
     return accuracy(train_classifier(fake, steps=steps, seed=seed), real)
 
@@ -94,7 +94,7 @@ def gan_test(
     Raises:
         ValueError: images or labels of a wrong shape or kind.
 
-    Reference: K. Shmelkov, C. Schmid, K. Alahari, "How good is my GAN?", ECCV 2018, section 3.
+    Reference: K. Shmelkov, C. Schmid, K. Alahari, "How good is my GAN?", ECCV 2018.
     """
     return accuracy(train_classifier(real, steps=steps, seed=seed), fake)
 

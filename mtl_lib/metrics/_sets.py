@@ -116,7 +116,7 @@ def precision_recall(real: Tensor, fake: Tensor, k: int = 3) -> PrecisionRecall:
         ValueError: shapes that do not fit, not more than k images, or a feature that is not finite.
 
     Reference: T. Kynkäänniemi, T. Karras, S. Laine, J. Lehtinen, T. Aila, "Improved Precision and
-    Recall Metric for Assessing Generative Models", NeurIPS 2019, eq. 1 and 2.
+    Recall Metric for Assessing Generative Models", NeurIPS 2019.
 
     Example:
         >>> real = torch.tensor([[0.0], [1.0], [2.0], [9.0], [10.0], [11.0]])

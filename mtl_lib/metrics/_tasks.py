@@ -105,7 +105,7 @@ def delta_m(
         ValueError: the tasks differ, or a single-task metric is 0.
 
     Reference: K.-K. Maninis, I. Radosavovic, I. Kokkinos, "Attentive Single-Tasking of Multiple
-    Tasks", CVPR 2019, eq. 4.
+    Tasks", CVPR 2019, where it is the average per-task drop.
     """
     if set(multi) != set(single) or not multi or not set(higher_is_better) <= set(multi):
         raise ValueError(

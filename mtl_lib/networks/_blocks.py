@@ -103,8 +103,8 @@ class ImageHead(nn.Sequential):
 
     One convolution computes the four pixels of each position, and a shuffle lays them out
     (W. Shi et al., "Real-Time Single Image and Video Super-Resolution Using an Efficient Sub-Pixel
-    Convolutional Neural Network", CVPR 2016, eq. 4): a quarter of the work of a convolution at full
-    size.
+    Convolutional Neural Network", CVPR 2016, its sub-pixel convolution layer): a quarter of the
+    work of a convolution at full size.
 
     Args:
         width: channels of the features.

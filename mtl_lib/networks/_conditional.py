@@ -20,7 +20,7 @@ class FiLM(nn.Module):
     vector for each.
 
     Reference: E. Perez et al., "FiLM: Visual Reasoning with a General Conditioning Layer", AAAI
-    2018, eqs. 1 and 2; γ = 1 + Δγ as in its section on the model.
+    2018, eqs. 1 and 2; γ = 1 + Δγ as in eq. 3, in its appendix on details of the model.
 
     Args:
         channels: of the features.

@@ -404,7 +404,7 @@ class JointDiffusion(nn.Module):
     network draws all modalities together, any of them given any others, and each by itself.
 
     Reference: F. Bao et al., "One Transformer Fits All Distributions in Multi-Modal Diffusion at
-    Scale", ICML 2023, section 4. There the network predicts the noise of each modality, here v.
+    Scale", ICML 2023. There the network predicts the noise of each modality, here v.
 
     Args:
         network: ``(x, times (n, modalities), condition) -> v``, with the modalities as channels.

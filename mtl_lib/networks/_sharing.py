@@ -70,7 +70,7 @@ class Sharing(nn.Module, ABC):
 class HardSharing(Sharing):
     """One trunk for all tasks and one head for each: y_i = head_i(trunk(x)).
 
-    Reference: R. Caruana, "Multitask Learning", Machine Learning 28, 1997, section 2.
+    Reference: R. Caruana, "Multitask Learning", Machine Learning 28, 1997.
 
     Args:
         trunk: what all tasks share; it runs once for all of them.

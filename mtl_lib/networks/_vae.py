@@ -79,7 +79,7 @@ class VAE(nn.Module):
 
     References: D. P. Kingma, M. Welling, "Auto-Encoding Variational Bayes", ICLR 2014, eq. 10. The
     product of experts is that of M. Wu, N. Goodman, "Multimodal Generative Models for Scalable
-    Weakly-Supervised Learning", NeurIPS 2018, section 2.2. The mean over subsets follows T. M.
+    Weakly-Supervised Learning", NeurIPS 2018. The mean over subsets follows T. M.
     Sutter, I. Daunhawer, J. E. Vogt, "Generalized Multimodal ELBO", ICLR 2021, who take the KL
     divergence of the mixture over subsets; ours is the mean of the subsets' divergences, estimated
     with one for each thing. By convexity it is never smaller, so our bound is never above theirs.
