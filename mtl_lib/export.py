@@ -5,6 +5,7 @@ Needs the optional packages: ``pip install "mtl_lib[export]"``.
 
 import copy
 import logging
+import random
 import tempfile
 import textwrap
 import time
@@ -362,8 +363,9 @@ def latency(
 ) -> dict[str, Latency]:
     """Time several calls against each other on the same machine at the same moment.
 
-    Every round makes each call once, and starts with another one than the round before, so that a
-    machine that slows down for a while slows all of them. Set the number of threads yourself:
+    Every round makes each call once, so that a machine that slows down for a while slows all of
+    them, and in an order drawn anew, so that none always follows the same other one and finds what
+    that left in the processor's caches. Set the number of threads yourself:
     `mtl_lib.training.repeatable`, and ``threads`` of `OnnxModel`.
 
     Args:
@@ -387,11 +389,10 @@ def latency(
             f"rounds is {rounds} and warmup {warmup}, wanted at least one round and no warm-up "
             "below 0."
         )
-    names = list(calls)
-    seen: dict[str, list[float]] = {name: [] for name in names}
-    for number in range(warmup + rounds):
-        first = number % max(1, len(names))
-        for name in names[first:] + names[:first]:
+    seen: dict[str, list[float]] = {name: [] for name in calls}
+    orders = random.Random(0)  # of its own: the caller's random numbers stay as they are
+    for _ in range(warmup + rounds):
+        for name in orders.sample(list(calls), len(calls)):
             start = time.perf_counter()
             calls[name]()
             seen[name].append(1000 * (time.perf_counter() - start))

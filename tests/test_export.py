@@ -1,5 +1,6 @@
 """A file computes what the model computes, whatever its inputs and outputs are called."""
 
+import random
 import subprocess
 import sys
 import warnings
@@ -218,13 +219,22 @@ def test_calibration_that_says_nothing_is_refused(exported, tmp_path):
     assert list(tmp_path.iterdir()) == []
 
 
-def test_every_round_makes_every_call_once_and_starts_with_another():
+def test_every_round_makes_every_call_once_and_each_follows_each_other():
     made = []
     calls = {name: lambda name=name: made.append(name) for name in "abc"}
-    found = export.latency(calls, rounds=4, warmup=2)
-    assert [len(latency.milliseconds) for latency in found.values()] == [4, 4, 4]
+    found = export.latency(calls, rounds=30, warmup=2)
+    assert [len(latency.milliseconds) for latency in found.values()] == [30, 30, 30]
     rounds = ["".join(made[i : i + 3]) for i in range(0, len(made), 3)]
-    assert rounds == ["abc", "bca", "cab", "abc", "bca", "cab"]
+    assert len(rounds) == 32
+    assert {*rounds} == {"abc", "acb", "bac", "bca", "cab", "cba"}
+
+
+def test_orders_are_drawn_without_touching_the_random_numbers_of_others():
+    random.seed(3)
+    wanted = random.random()
+    random.seed(3)
+    export.latency({"a": lambda: None, "b": lambda: None}, rounds=5)
+    assert random.random() == wanted
 
 
 def test_percentiles_are_those_of_the_rounds():
