@@ -199,7 +199,7 @@ def memorized(train: Tensor, fake: Tensor, ratio: float = 1 / 3) -> float:
         ValueError: shapes that do not fit, too few images, or a number that is not finite.
 
     Reference: X. Gu, C. Du, T. Pang, C. Li, M. Lin, Y. Wang, "On Memorization in Diffusion Models",
-    arXiv:2310.02664, 2023, who take the ratio 1/3.
+    TMLR, 2025, who take the ratio 1/3.
 
     Example:
         >>> memorized(torch.tensor([[0.0], [1.0]]), torch.tensor([[0.1], [0.5], [1.0]]))
