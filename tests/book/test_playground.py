@@ -23,12 +23,6 @@ from mtl_lib.recipes import painter
 
 ROOT = Path(__file__).parents[2]
 PAGE = ROOT / "book" / "playground"
-BROWSERS = ("chromium", "chromium-browser", "google-chrome", "chrome")
-# Without these, Chromium asks for updates and lists, and waits for a network that may not be there.
-ARGUMENTS = (
-    *("--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run"),
-    *("--disable-background-networking", "--disable-component-update", "--disable-sync"),
-)
 WIDE, PHONE = 1280, 390
 MEGABYTES = 2
 
@@ -116,18 +110,6 @@ def test_every_link_leads_to_a_page_of_the_book():
 
 
 # ---- The page ----
-
-
-@pytest.fixture(scope="module")
-def browser():
-    path = next(filter(None, map(shutil.which, BROWSERS)), None)
-    if path is None:
-        pytest.skip(f"no browser here: install one of {', '.join(BROWSERS)}")
-    sync_api = pytest.importorskip("playwright.sync_api")
-    with sync_api.sync_playwright() as playwright:
-        running = playwright.chromium.launch(executable_path=path, args=list(ARGUMENTS))
-        yield running
-        running.close()
 
 
 @pytest.fixture(scope="module")

@@ -5,7 +5,6 @@ Playwright drives an installed Chromium. Where there is none, these tests are sk
 
 import functools
 import http.server
-import shutil
 import subprocess
 import sys
 import threading
@@ -16,12 +15,6 @@ import pytest
 pytestmark = pytest.mark.site
 
 ROOT = Path(__file__).parents[2]
-BROWSERS = ("chromium", "chromium-browser", "google-chrome", "chrome")
-# Without these, Chromium asks for updates and lists, and waits for a network that may not be there.
-ARGUMENTS = (
-    *("--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run"),
-    *("--disable-background-networking", "--disable-component-update", "--disable-sync"),
-)
 WIDE, PHONE = 1280, 390
 
 
@@ -34,18 +27,6 @@ def site(tmp_path_factory):
     run = subprocess.run(command, capture_output=True, text=True)
     assert run.returncode == 0, run.stdout + run.stderr
     return out / "_build" / "html"
-
-
-@pytest.fixture(scope="session")
-def browser():
-    path = next(filter(None, map(shutil.which, BROWSERS)), None)
-    if path is None:
-        pytest.skip(f"no browser here: install one of {', '.join(BROWSERS)}")
-    sync_api = pytest.importorskip("playwright.sync_api")
-    with sync_api.sync_playwright() as playwright:
-        running = playwright.chromium.launch(executable_path=path, args=list(ARGUMENTS))
-        yield running
-        running.close()
 
 
 @pytest.fixture(scope="session")
