@@ -219,13 +219,14 @@ def test_the_gan_recipe_stores_a_generator_that_can_be_loaded(tmp_path):
     assert network.draw(torch.arange(3)).shape == (3, 1, 28, 28)
 
 
-def test_a_gan_that_was_interrupted_ends_as_if_it_had_not_been(tmp_path, monkeypatch):
-    whole = gan.train(steps=3)
-    monkeypatch.setattr(gan, "fit", fit_until_interrupted)
+@pytest.mark.parametrize("recipe", [gan, painter])
+def test_a_recipe_that_was_interrupted_ends_as_if_it_had_not_been(recipe, tmp_path, monkeypatch):
+    whole = recipe.train(steps=3)
+    monkeypatch.setattr(recipe, "fit", fit_until_interrupted)
     with pytest.raises(KeyboardInterrupt):
-        gan.train(steps=3, checkpoint=tmp_path / "run.pt")
-    monkeypatch.setattr(gan, "fit", fit)
-    resumed = gan.train(steps=3, checkpoint=tmp_path / "run.pt")
+        recipe.train(steps=3, checkpoint=tmp_path / "run.pt")
+    monkeypatch.setattr(recipe, "fit", fit)
+    resumed = recipe.train(steps=3, checkpoint=tmp_path / "run.pt")
     for name, value in whole.state_dict().items():
         assert torch.equal(resumed.state_dict()[name], value), name
 
@@ -254,17 +255,6 @@ def test_the_painter_recipe_stores_weights_that_can_be_loaded(tmp_path, monkeypa
         "face": (3, 3, 64, 64),
         "body": (3, 3, 64, 64),
     }
-
-
-def test_a_painter_that_was_interrupted_ends_as_if_it_had_not_been(tmp_path, monkeypatch):
-    whole = painter.train(steps=3)
-    monkeypatch.setattr(painter, "fit", fit_until_interrupted)
-    with pytest.raises(KeyboardInterrupt):
-        painter.train(steps=3, checkpoint=tmp_path / "run.pt")
-    monkeypatch.setattr(painter, "fit", fit)
-    resumed = painter.train(steps=3, checkpoint=tmp_path / "run.pt")
-    for a, b in zip(whole.parameters(), resumed.parameters(), strict=True):
-        assert torch.equal(a, b)
 
 
 def test_the_stored_painter_is_as_good_as_its_card_says(monkeypatch):
