@@ -15,6 +15,10 @@ ifeq ($(CPU),1)
   PIP_EXTRA := --extra-index-url $(CPU_INDEX)
 endif
 
+# Where a class is kept: what was handed in, the grade book, the feedback.
+CLASS ?= assignments/class
+TEACH := $(BIN)/python assignments/tools/teach.py
+
 NOTEBOOKS := $(shell find chapters -name '*.ipynb' -not -path '*/.ipynb_checkpoints/*' 2>/dev/null)
 SITE := _build/html/index.html
 
@@ -23,11 +27,11 @@ export OMP_NUM_THREADS = 1
 export PIP_DISABLE_PIP_VERSION_CHECK = 1
 
 .DEFAULT_GOAL := help
-.PHONY: help env book test claims lab notebooks bench lint format clean
+.PHONY: help env book test claims lab notebooks assignments grade feedback bench lint format clean
 
 help: ## list the targets
-	@grep -E '^[a-z]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-10s %s\n", $$1, $$2}'
-	@echo "Options: CPU=1 (Linux, no CUDA packages), PYTHON=python3.12 (which Python to use)"
+	@grep -E '^[a-z]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-11s %s\n", $$1, $$2}'
+	@echo "Options: CPU=1 (Linux, no CUDA packages), PYTHON=python3.12 (which Python to use), CLASS=folder"
 
 env: $(STAMP) ## make the environment .venv, where it is missing or out of date
 
@@ -62,6 +66,15 @@ lab: env ## open the chapters in JupyterLab
 notebooks: env ## run the chapters and store their outputs
 	$(BIN)/python book/tools/pictures.py
 	$(BIN)/python book/tools/notebooks.py -j 1
+
+assignments: env ## check the problem sets and write a zip of each for students
+	$(TEACH) release
+
+grade: env ## grade what was handed in: make grade SET=ps1 SUBMISSIONS=folder-or-zip
+	$(TEACH) grade --set "$(SET)" --submissions "$(SUBMISSIONS)" --class "$(CLASS)"
+
+feedback: env ## after marking by hand: store the points, write feedback and grades again
+	$(TEACH) feedback --class "$(CLASS)"
 
 bench: env ## time the library's pieces on this machine
 	$(BIN)/python benchmarks/run.py

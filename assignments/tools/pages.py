@@ -1,0 +1,151 @@
+"""The page from which answers are marked by hand: every answer to a question below its rubric."""
+
+import html
+import re
+
+import bleach
+import jinja2
+from docutils.utils.math import latex2mathml
+from nbconvert.filters import ansi2html, markdown2html
+from nbgrader.utils import is_grade, is_solution
+
+SOLUTION = re.compile(r"### BEGIN SOLUTION\n(.*?)\n?[ \t]*### END SOLUTION", re.S)
+MATH = re.compile(r"\$\$(.+?)\$\$|(?<![\\$])\$(?!\s)([^$\n]+?)(?<!\s)\$(?!\d)", re.S)
+CODE = re.compile(r"(^```.*?^```|`[^`\n]+`)", re.M | re.S)
+TAGS = {
+    *bleach.ALLOWED_TAGS,
+    *[
+        "p",
+        "h1",
+        "h2",
+        "h3",
+        "h4",
+        "h5",
+        "h6",
+        "pre",
+        "br",
+        "hr",
+        "img",
+        "table",
+        "thead",
+        "tbody",
+        "tr",
+        "th",
+        "td",
+        "div",
+    ],
+}
+TAGS |= {"span", "del", "sub", "sup"}
+
+PAGE = jinja2.Template(
+    """<!doctype html>
+<html lang="en"><head><meta charset="utf-8"><title>{{ name }}: answers to mark by hand</title>
+<meta name="viewport" content="width=device-width, initial-scale=1">
+<style>
+:root { color-scheme: light dark; }
+body { font: 1rem/1.5 system-ui, sans-serif; max-width: 52rem; margin: auto; padding: 1rem; }
+pre { overflow-x: auto; padding: .5rem; border: 1px solid #8886; }
+img { max-width: 100%; background: #fff; }
+.rubric { border-left: .3rem solid #c60; padding-left: 1rem; }
+.answer { border-top: 1px solid #8888; padding-top: .5rem; }
+h3 { font-size: 1rem; } .points { font-weight: normal; }
+</style></head><body>
+<h1>{{ name }}: answers to mark by hand</h1>
+<p>Fill in <code>points</code> and <code>comment</code> in <code>by_hand.csv</code>, beside this
+page, then run <code>make feedback</code>.</p>
+<ul>{% for q in questions %}
+<li><a href="#{{ q.id }}">{{ q.id }}</a>, {{ q.max }} points</li>{% endfor %}</ul>
+{% for q in questions %}
+<h2 id="{{ q.id }}">{{ q.id }}, {{ q.max }} points</h2>
+<details><summary>The question</summary>{{ q.text }}</details>
+<div class="rubric">{{ q.rubric }}</div>
+{% for a in q.answers %}
+<section class="answer"><h3>{{ a.student | e }}
+<span class="points">{{ a.points | e }} {{ a.comment | e }} {{ a.earlier | e }}</span></h3>
+{{ a.body }}</section>
+{% endfor %}{% endfor %}
+</body></html>
+"""
+)
+
+
+def by_hand_page(name: str, source, handed_in: dict[str, dict[str, list]], rows: list[dict]) -> str:
+    """Return the page, which needs no connection and runs no script."""
+    filled = {(row["question"], row["student"]): row for row in rows}
+    questions, before = [], ""
+    for cell in source.cells:
+        if is_grade(cell) and is_solution(cell):
+            key = cell.metadata.nbgrader.grade_id
+            found = SOLUTION.search(cell.source)
+            model = found[1] if found else cell.source
+            if cell.cell_type == "code":
+                model = f"```python\n{model}\n```"
+            theirs = [
+                {**filled[key, student], "body": "\n".join(map(rendered, cells[key]))}
+                for student, cells in handed_in.items()
+            ]
+            questions.append(
+                {"id": key, "max": f"{cell.metadata.nbgrader.points:g}", "text": markdown(before)}
+                | {"rubric": markdown(model), "answers": theirs}
+            )
+        elif cell.cell_type == "markdown":
+            before = cell.source
+    return PAGE.render(name=name, questions=questions)
+
+
+def rendered(cell) -> str:
+    """Return a cell as HTML without anything that a browser would run or fetch."""
+    if cell.cell_type == "markdown":
+        return markdown(cell.source, cell.get("attachments") or {})
+    parts = [f"<pre>{html.escape(cell.source)}</pre>"]
+    for output in cell.get("outputs", []):
+        if output.output_type == "stream":
+            parts.append(f"<pre>{html.escape(output.text)}</pre>")
+        elif output.output_type == "error":
+            parts.append(f"<pre>{ansi2html(chr(10).join(output.traceback[-3:]))}</pre>")
+        elif "image/png" in output.get("data", {}):
+            picture = re.sub(r"[^A-Za-z0-9+/=]", "", output.data["image/png"])
+            parts.append(
+                f'<img alt="picture drawn by the cell" src="data:image/png;base64,{picture}">'
+            )
+        elif "text/plain" in output.get("data", {}):
+            parts.append(f"<pre>{html.escape(output.data['text/plain'])}</pre>")
+    return "\n".join(parts)
+
+
+def markdown(text: str, attachments: dict | None = None) -> str:
+    """Return Markdown as harmless HTML, formulas as MathML and attached pictures in place."""
+    formulas: list[str] = []
+    text = with_formulas(text, lambda made: formulas.append(made) or f"FORMULA{len(formulas) - 1}X")
+    page = bleach.clean(
+        markdown2html(text),
+        tags=TAGS,
+        attributes={
+            "a": ["href", "title"],
+            "img": ["src", "alt"],
+            "div": ["class"],
+            "span": ["class"],
+        },
+        protocols=["http", "https", "mailto", "attachment"],
+    )
+    for file, bundle in (attachments or {}).items():
+        for kind, data in bundle.items():
+            if kind in ("image/png", "image/jpeg", "image/gif", "image/webp"):
+                picture = f"data:{kind};base64,{re.sub(r'[^A-Za-z0-9+/=]', '', data)}"
+                page = page.replace(f'src="attachment:{html.escape(file)}"', f'src="{picture}"')
+    return re.sub(r"FORMULA(\d+)X", lambda m: formulas[int(m[1])], page)
+
+
+def with_formulas(text: str, place) -> str:
+    """Return Markdown in which ``place`` has put something in place of every formula's MathML."""
+
+    def convert(found):
+        block = found[1] is not None
+        try:
+            made = latex2mathml.tex2mathml(found[1] or found[2], as_block=block)
+        except Exception:  # what cannot be typeset is shown as it was typed
+            made = f"<code>{html.escape(found[0])}</code>"
+        return place(made)
+
+    parts = CODE.split(text)
+    return "".join(p if i % 2 else MATH.sub(convert, p) for i, p in enumerate(parts))
