@@ -30,7 +30,7 @@ class Hand:
 
     points: float | None
     write: Callable[[Path], None]
-    remark: str = ""
+    remark: str | None = ""  # None: how it ends depends on the machine
 
 
 def key(cell) -> str:
@@ -139,8 +139,15 @@ class Classroom:
             "an-empty-file": Hand(None, self.raw(b""), "empty"),
             "a-printout": Hand(None, self.raw(b"%PDF-1.7 \xe2\xe3", "answers.pdf"), "no notebook"),
         }
+        remarks = {
+            "a-loop-that-cannot-be-stopped": "could not be interrupted",
+            "the-end-of-python": "ended Python",
+            "exit": None,
+            "endless-output": None,
+        }
         hands |= {
-            who: Hand(rest, self.as_folder(self.first_is(code))) for who, code in spoiled.items()
+            who: Hand(rest, self.as_folder(self.first_is(code)), remarks.get(who, ""))
+            for who, code in spoiled.items()
         }
         return hands
 

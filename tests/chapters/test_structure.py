@@ -6,7 +6,7 @@ a ``:label:``; a practice exercise has a ``{solution}`` directive with that labe
 starts where the chapter's code cells tagged ``parameters`` or ``setup`` end, in the order of the
 page, with ``budget = 0.1`` and the first seed only. So the imports, and the definitions and small
 data that solutions build on, stand in cells tagged ``setup``, and nothing slow does. Solutions of
-a chapter do not see each other's variables.
+a chapter do not see each other's variables. Each ends with the check of its exercise, and passes.
 """
 
 import ast
@@ -25,6 +25,7 @@ from markdown_it import MarkdownIt
 from mdit_py_plugins.colon_fence import colon_fence_plugin
 
 from mtl_lib import claims
+from mtl_lib.exercises import _practice as practice
 
 ROOT = notebooks.CHAPTERS.parent
 CHAPTERS = notebooks.chapters()
@@ -228,6 +229,26 @@ def test_chapter_has_three_to_five_exercises_and_folded_solutions(notebook):
     assert all(":class: dropdown" in content for _, content in solutions)
 
 
+def practised(notebook):
+    return sorted({label for label, _ in in_chapter(notebook, "solution")})
+
+
+def test_every_practice_exercise_has_a_check_that_waits_for_an_answer(notebook):
+    cells = [cell for cell in code_cells(notebook) if re.search(r'check\("', cell.source)]
+    labels = [re.findall(r'check\("([\w-]+)"', cell.source) for cell in cells]
+    assert sorted(labels) == [[label] for label in practised(notebook)]
+    printed = [cell.outputs[0].text for cell in cells]
+    wanted = [f"{label}: no answer yet. " for [label] in labels]
+    assert [text[: len(start)] for text, start in zip(printed, wanted, strict=True)] == wanted
+
+
+def test_every_check_belongs_to_an_exercise():
+    notebooks_of_the_book = [notebooks.load(path) for path in CHAPTERS]
+    assert sorted(practice.load()) == sorted(
+        label for notebook in notebooks_of_the_book for label in practised(notebook)
+    )
+
+
 def test_visible_code_is_short(notebook):
     visible = [c for c in code_cells(notebook) if not HIDDEN & {*c.metadata.get("tags", [])}]
     lines = [lines_of_code(cell) for cell in visible]
@@ -267,3 +288,5 @@ def test_solutions_run(path, notebook):
         timeout=SOLUTION_SECONDS,
     )
     assert run.returncode == 0, run.stderr
+    wrong = [label for label in practised(notebook) if f"{label}: right." not in run.stdout]
+    assert wrong == [], run.stdout
