@@ -2,6 +2,7 @@
 
 import csv
 import hashlib
+import re
 import shutil
 import stat
 
@@ -116,7 +117,7 @@ def test_pages_of_feedback_show_the_hint_and_not_the_hidden_test(graded):
     right = (graded.results / "feedback" / "everything-right.html").read_text("utf-8")
     assert "Not marked yet" in right
     assert "<math" in right
-    assert "https://" not in right.partition("</head>")[0].replace("https://www.w3.org", "")
+    assert not re.search(r"""(src|href)=["']?(https?:)?//""", right)
     names = {path.stem for path in (graded.results / "feedback").iterdir()}
     assert names == {who for who, hand in graded.hands.items() if hand.points is not None}
 
