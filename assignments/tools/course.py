@@ -7,7 +7,7 @@ import sys
 from pathlib import Path
 
 from execute import LimitedExecute
-from feedback import Formulas, HideTests, Marks
+from feedback import HideTests, Marks, Texts
 from nbconvert.preprocessors import ClearMetadataPreprocessor, CSSHTMLHeaderPreprocessor
 from nbgrader.api import Gradebook
 from nbgrader.apps import NbGraderAPI
@@ -72,12 +72,11 @@ class Course:
         c.ClearMetadataPreprocessor.preserve_cell_metadata_mask = [("nbgrader",)]
         c.GenerateFeedback.preprocessors = [
             HideTests,
-            Formulas,
+            Texts,
             Marks,
             CSSHTMLHeaderPreprocessor,
         ]
-        c.HTMLExporter.mathjax_url = "data:text/javascript,"  # no script from elsewhere
-        c.HTMLExporter.anchor_link_text = ""
+        c.HTMLExporter.sanitize_html = True
         return c
 
     def nbgrader(self, config: Config | None = None) -> NbGraderAPI:

@@ -3,7 +3,7 @@
 import re
 
 from nbgrader.preprocessors import GetGrades, NbGraderPreprocessor
-from pages import with_formulas
+from pages import markdown
 
 HIDDEN = re.compile(r"^[ \t]*### BEGIN HIDDEN TESTS.*?### END HIDDEN TESTS[ \t]*\n?", re.M | re.S)
 COLOURS = re.compile(r"\x1b\[[0-9;]*m")
@@ -23,13 +23,16 @@ class HideTests(NbGraderPreprocessor):
         return cell, resources
 
 
-class Formulas(NbGraderPreprocessor):
-    """Typesets formulas, so that the page shows them without a script and without a connection."""
+class Texts(NbGraderPreprocessor):
+    """Makes texts harmless and formulas MathML: the page runs no script and needs no connection."""
 
     def preprocess_cell(self, cell, resources, cell_index):
-        """Replace the formulas of a text."""
+        """Replace a text by its HTML, without the empty lines that would make it Markdown again."""
         if cell.cell_type == "markdown":
-            cell.source = with_formulas(cell.source, lambda made: " ".join(made.split()))
+            page = markdown(cell.source, cell.pop("attachments", {}))
+            cell.source = re.sub(
+                r"(<pre>.*?</pre>)|\n\s*\n", lambda m: m[1] or "\n", page, flags=re.S
+            )
         return cell, resources
 
 

@@ -4,6 +4,7 @@ import csv
 import hashlib
 import io
 import json
+import re
 import shutil
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -224,11 +225,17 @@ def write_feedback(course: Course, name: str, register: Register) -> dict[str, s
         done = nbgrader.generate_feedback(name, student, force=True)
         made = course.folder / "feedback" / student / name / f"{name}.html"
         if done["success"] and made.exists():
-            made.replace(folder / f"{student}.html")
+            page = without_scripts(made.read_text("utf-8"))
+            write(folder / f"{student}.html", page)
         else:
             failed[student] = reason(done)
     shutil.rmtree(course.folder / "feedback", ignore_errors=True)
     return failed
+
+
+def without_scripts(page: str) -> str:
+    """Return a page that runs nothing: nbgrader's own template loads a script from elsewhere."""
+    return re.sub(r"<script\b.*?</script>", "", page, flags=re.S | re.I)
 
 
 def scores(course: Course, name: str, student: str) -> dict[str, dict]:

@@ -128,6 +128,7 @@ def markdown(text: str, attachments: dict | None = None) -> str:
         },
         protocols=["http", "https", "mailto", "attachment"],
     )
+    page = re.sub(r'<a href="#[^"]*">(¶|&#182;)</a>', "", page)
     for file, bundle in (attachments or {}).items():
         for kind, data in bundle.items():
             if kind in ("image/png", "image/jpeg", "image/gif", "image/webp"):

@@ -203,7 +203,7 @@ def main(arguments: list[str] | None = None) -> int:
             for path in release():
                 print(path)
         elif given.command == "feedback":
-            for path in feedback(Course(given.folder)):
+            for path in feedback(Course(given.folder.expanduser())):
                 print(path.read_text("utf-8"), f"Feedback: {path.parent / 'feedback'}", sep="\n")
         else:
             for option in ("set", "submissions"):
@@ -211,8 +211,9 @@ def main(arguments: list[str] | None = None) -> int:
                     raise CourseError(
                         f"{option.upper()} is missing: make grade SET=ps1 SUBMISSIONS=folder-or-zip"
                     )
-            course = Course(given.folder)
-            path = grade(course, given.set, Path(given.submissions), given.cell_seconds)
+            course = Course(given.folder.expanduser())
+            source = Path(given.submissions).expanduser()
+            path = grade(course, given.set, source, given.cell_seconds)
             print(path.read_text("utf-8"), f"Everything: {path.parent}", sep="\n")
     except (CourseError, FileNotFoundError, ValueError) as error:
         print(error, file=sys.stderr)

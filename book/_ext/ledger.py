@@ -1,4 +1,4 @@
-"""Sphinx extension: the ``{ledger}`` directive, every claim of the book and its verdict.
+"""Sphinx extension: ``{ledger}``, every claim of the book, and ``{claim}``, the verdict of one.
 
 The verdicts are read from the outputs stored in the chapters. Nothing is executed and nobody
 types a verdict.
@@ -10,11 +10,14 @@ from pathlib import Path
 
 from docutils import nodes
 from sphinx.application import Sphinx
-from sphinx.util.docutils import SphinxDirective
+from sphinx.util import logging
+from sphinx.util.docutils import SphinxDirective, SphinxRole
 
 from mtl_lib.claims import Claim, read_book
 
-__all__ = ["Ledger", "resolve_links", "resolve_notebooks", "setup"]
+__all__ = ["Ledger", "Verdict", "resolve_links", "resolve_notebooks", "setup"]
+
+logger = logging.getLogger(__name__)
 
 CHAPTERS = "chapters"
 VERDICTS = {"holds": "✔", "fails": "✘", "inconclusive": "?"}
@@ -60,6 +63,27 @@ class Ledger(SphinxDirective):
                 yield _row([[nodes.Text(claim.sentence)], [_verdict(claim.verdict)], [link]])
 
 
+class Verdict(SphinxRole):
+    """The verdict of the claim with an id, as a link to its row in the chapter."""
+
+    def run(self) -> tuple[list[nodes.Node], list[nodes.system_message]]:
+        """Sphinx calls this where the role stands."""
+        self.env.note_reread()
+        if "claims" not in self.env.temp_data:  # which Sphinx empties after every page
+            book = read_book(Path(self.env.srcdir) / CHAPTERS)
+            self.env.temp_data["claims"] = {
+                claim.id: (notebook, claim) for notebook, claims in book.items() for claim in claims
+            }
+        if self.text not in self.env.temp_data["claims"]:
+            logger.warning("no chapter has a claim %r", self.text, location=self.get_location())
+            return [], []
+        notebook, claim = self.env.temp_data["claims"][self.text]
+        target = f"{CHAPTERS}/{notebook.removesuffix('.ipynb')}", f"claim-{claim.id}"
+        link = nodes.reference("", "", _verdict(claim.verdict), internal=True, ledger=target)
+        link["reftitle"] = claim.sentence
+        return [link], []
+
+
 def _row(cells: object) -> nodes.row:
     return nodes.row("", *(nodes.entry("", nodes.paragraph("", "", *cell)) for cell in cells))
 
@@ -76,7 +100,7 @@ def _counts(verdicts: Counter[str]) -> nodes.paragraph:
 
 
 def resolve_links(app: Sphinx, doctree: nodes.document, docname: str) -> None:
-    """Point the ledger's links to the claim's row, and show the chapter's title.
+    """Point links to the claim's row; those of the table show the chapter's title.
 
     A chapter that is not in the table of contents has no page: its path stays as plain text.
     """
@@ -86,7 +110,8 @@ def resolve_links(app: Sphinx, doctree: nodes.document, docname: str) -> None:
         target, anchor = link.attributes.pop("ledger")
         if target in app.env.titles:
             link["refuri"] = f"{app.builder.get_relative_uri(docname, target)}#{anchor}"
-            link.children = [nodes.Text(app.env.titles[target].astext())]
+            if "reftitle" not in link:
+                link.children = [nodes.Text(app.env.titles[target].astext())]
         else:
             link.replace_self(nodes.Text(target))
 
@@ -103,6 +128,7 @@ def resolve_notebooks(app: Sphinx, doctree: nodes.document, docname: str) -> Non
 def setup(app: Sphinx) -> dict[str, bool]:
     """Register the extension."""
     app.add_directive("ledger", Ledger)
+    app.add_role("claim", Verdict())
     app.connect("doctree-resolved", resolve_links)
     app.connect("doctree-resolved", resolve_notebooks)
     return {"parallel_read_safe": True, "parallel_write_safe": True}

@@ -60,7 +60,7 @@ def check(label: str, answer: object) -> None:
 
     Example:
         >>> check("conflict-upgrad", ...)  # doctest: +ELLIPSIS
-        conflict-upgrad: no answer yet. Put ... in place of the dots.
+        conflict-upgrad: no answer yet. Wanted: ...
     """
     known = load()
     if label not in known:
@@ -70,7 +70,7 @@ def check(label: str, answer: object) -> None:
         )
     exercise = known[label]
     if isinstance(answer, EllipsisType):
-        print(f"{label}: no answer yet. Put {exercise.wants} in place of the dots.")
+        print(f"{label}: no answer yet. Wanted: {exercise.wants}.")
         return
     try:
         hint = exercise.examine(answer)
@@ -85,6 +85,20 @@ def close(answer: object, wanted: object, tolerance: float = 1e-3) -> bool:
     return a.shape == b.shape and bool(torch.allclose(a, b, rtol=tolerance, atol=1e-9))
 
 
+def hint_for(
+    found: object,
+    wanted: object,
+    mistakes: Mapping[str, object],
+    otherwise: str,
+    tolerance: float = 1e-3,
+) -> str | None:
+    """Return None where numbers are the wanted ones, else the hint of the mistake they come from."""
+    if close(found, wanted, tolerance):
+        return None
+    hints = (hint for hint, wrong in mistakes.items() if close(found, wrong, tolerance))
+    return next(hints, otherwise)
+
+
 def choice(answer: object, options: Iterable[str]) -> str | None:
     """Return a hint where an answer is none of the options, a set of words."""
     words = list(options)
@@ -93,7 +107,7 @@ def choice(answer: object, options: Iterable[str]) -> str | None:
     return f"Got {answer!r}, wanted one of {', '.join(map(repr, words))}."
 
 
-def numbers(answer: object, keys: Iterable[str]) -> str | None:
+def numbers(answer: object, keys: Iterable[Any]) -> str | None:
     """Return a hint where an answer is not a dictionary of finite numbers with these keys."""
     names = list(keys)
     if not isinstance(answer, Mapping) or set(answer) != set(names):

@@ -122,6 +122,20 @@ def test_pages_of_feedback_show_the_hint_and_not_the_hidden_test(graded):
     assert names == {who for who, hand in graded.hands.items() if hand.points is not None}
 
 
+def test_what_a_student_writes_runs_nowhere_but_in_the_grading(graded, tmp_path):
+    """Neither a text nor an output brings a script into the pages."""
+    text = "<script>alert(1)</script> <img src=x onerror=alert(1)> $\\text{<script>}$"
+    code = "from IPython.display import HTML\nHTML('<script>alert(2)</script>')"
+    notebook = graded.room.solved({"ps1-3-text": text, "ps1-4-code": code})
+    (tmp_path / "twice").mkdir()
+    nbformat.write(notebook, tmp_path / "twice" / "ps1.ipynb")
+    graded.grade(tmp_path)
+    for page in ("by_hand.html", "feedback/twice.html"):
+        html = (graded.results / page).read_text("utf-8")
+        assert "alert(1)" in html
+        assert not re.search(r"<script|<img[^>]*onerror", html)
+
+
 def test_the_page_for_marking_has_every_answer_below_its_rubric(graded):
     page = (graded.results / "by_hand.html").read_text("utf-8")
     assert page.index("(2) derivative") < page.index("everything-right")
