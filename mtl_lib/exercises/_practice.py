@@ -92,7 +92,7 @@ def hint_for(
     otherwise: str,
     tolerance: float = 1e-3,
 ) -> str | None:
-    """Return None where numbers are the wanted ones, else the hint of the mistake they come from."""
+    """Return None where numbers are the wanted ones, else the hint of the mistake behind them."""
     if close(found, wanted, tolerance):
         return None
     hints = (hint for hint, wrong in mistakes.items() if close(found, wrong, tolerance))
