@@ -7,7 +7,8 @@ import torch
 from hypothesis import settings
 
 # The book's tools are scripts, not an installed package: let tests import them by name.
-sys.path.insert(0, str(Path(__file__).parents[1] / "book" / "tools"))
+ROOT = Path(__file__).parents[1]
+sys.path[:0] = [str(ROOT / "book" / "tools"), str(ROOT / "assignments" / "tools")]
 
 torch.set_num_threads(1)  # the sums of one thread are the same on every run
 

@@ -5,6 +5,7 @@ As a script, it is that process: ``python autograde.py CLASS SET STUDENT SECONDS
 
 import contextlib
 import json
+import os
 import resource
 import subprocess
 import sys
@@ -55,6 +56,7 @@ def attempt(folder, name, student, cell_seconds, deadline, skipped):
         with log.open("w") as stream:
             child = subprocess.Popen(
                 [sys.executable, __file__, *arguments, json.dumps(skipped)],
+                env={**os.environ, "MTL_QUIET": "1", "OMP_NUM_THREADS": "1"},
                 stdin=subprocess.DEVNULL,
                 stdout=stream,
                 stderr=stream,
@@ -89,7 +91,7 @@ def end(child: subprocess.Popen) -> None:
 
 def main(folder: str, name: str, student: str, seconds: str, progress: str, skipped: str) -> None:
     """Grade, in this process."""
-    from course import Course, CourseError, reason
+    from course import Course, reason
 
     resource.setrlimit(resource.RLIMIT_AS, (MEMORY, MEMORY))
     resource.setrlimit(resource.RLIMIT_FSIZE, (FILE, FILE))
@@ -105,7 +107,7 @@ def main(folder: str, name: str, student: str, seconds: str, progress: str, skip
     settings.LimitedExecute.skipped = json.loads(skipped)
     done = course.nbgrader(settings).autograde(name, student)
     if not done["success"]:
-        raise CourseError(reason(done))
+        sys.exit(reason(done))
 
 
 if __name__ == "__main__":

@@ -57,6 +57,10 @@ class Course:
         path.mkdir(parents=True, exist_ok=True)
         return path
 
+    def autograded(self, student: str, name: str) -> Path:
+        """Return the notebook of a student as it was run."""
+        return self.folder / "autograded" / student / name / f"{name}.ipynb"
+
     def config(self) -> Config:
         """Return nbgrader's configuration."""
         c = Config()

@@ -80,10 +80,9 @@ def finish(course: Course, name: str) -> dict[str, str]:
 
 def answers(course: Course, name: str, student: str) -> dict[str, list]:
     """Return the cells that are marked by hand, each with the cells that a student put after it."""
-    path = course.folder / "autograded" / student / name / f"{name}.ipynb"
     found: dict[str, list] = {}
     last = None
-    for cell in nbformat.read(path, 4).cells:
+    for cell in nbformat.read(course.autograded(student, name), 4).cells:
         if is_grade(cell) and is_solution(cell):
             last = cell.metadata.nbgrader.grade_id
             found[last] = [cell]

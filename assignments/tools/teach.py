@@ -19,10 +19,10 @@ from check import problems
 from collect import Submission, TooLargeError, collect
 from course import CLASS, RELEASE, Course, CourseError, sets
 from marks import Register, Status, finish, scores, write
-from nbgrader.validator import Validator
 from repair import RejectedError, repair
 from tqdm.auto import tqdm
 
+CELL_SECONDS, SECONDS = 60, 600  # students are told 30 for a cell; a busy machine is no fault
 NOTEBOOKS = {".ipynb", ".json", ".txt", ""}  # browsers rename what they store
 
 
@@ -39,17 +39,34 @@ def release(target: Path = RELEASE) -> list[Path]:
         for name in tqdm(sets(), desc="checking and packing", disable=None):
             student_version = course.release(name)
             source = course.source / name / f"{name}.ipynb"
-            wrong = problems(source, student_version) + failing(source)
+            wrong = problems(source, student_version) + failing(course, name)
             if wrong:
                 raise CourseError(f"{name} is not ready:\n" + "\n".join(f"- {w}" for w in wrong))
             made.append(pack(student_version, target / f"{name}.zip"))
     return made
 
 
-def failing(source: Path) -> list[str]:
-    """Return the tests that the solutions of a set do not pass."""
-    found = Validator().validate(str(source))
-    return [f"the solution fails: {cell['error']}" for cell in found.get("failed", [])]
+def failing(course: Course, name: str) -> list[str]:
+    """Return the tests that the solutions of a set do not pass, when graded as a student's."""
+    source = nbformat.read(course.folder / "source" / name / f"{name}.ipynb", 4)
+    submit(course, name, "solutions", source)
+    outcome = autograde(course.folder, name, "solutions", CELL_SECONDS, SECONDS)
+    if not outcome.graded:
+        return [f"the solutions cannot be graded: {outcome.reason}"]
+    errors = {
+        cell.metadata.nbgrader.grade_id: f"{output.ename}: {output.evalue}"
+        for cell in nbformat.read(course.autograded("solutions", name), 4).cells
+        for output in cell.get("outputs", [])
+        if output.output_type == "error" and cell.metadata.get("nbgrader")
+    }
+    return [f"the solution fails in {cell}: {error}" for cell, error in errors.items()]
+
+
+def submit(course: Course, name: str, student: str, notebook) -> None:
+    """Put a notebook where nbgrader looks for what a student handed in."""
+    target = course.folder / "submitted" / student / name / f"{name}.ipynb"
+    target.parent.mkdir(parents=True, exist_ok=True)
+    write(target, nbformat.writes(notebook) + "\n")
 
 
 def pack(notebook: Path, target: Path) -> Path:
@@ -61,7 +78,7 @@ def pack(notebook: Path, target: Path) -> Path:
     return target
 
 
-def grade(course: Course, name: str, source: Path, cell_seconds: int = 60, seconds: int = 600):
+def grade(course: Course, name: str, source: Path, cell_seconds: int = CELL_SECONDS):
     """Grade what is in a folder or zip, and write all results; return the report's path."""
     skeleton = nbformat.read(course.release(name), 4)
     submissions, nobody = collect(source, name)
@@ -73,7 +90,7 @@ def grade(course: Course, name: str, source: Path, cell_seconds: int = 60, secon
     register.nobody |= nobody
     register.store()
     for submission in tqdm(submissions, desc="grading", disable=None):
-        status = grade_one(course, name, submission, skeleton, cell_seconds, seconds)
+        status = grade_one(course, name, submission, skeleton, cell_seconds)
         before = register.students.get(submission.student)
         if not status.graded and before and before.graded and status.file == "":
             # Nothing new that can be graded: the marks of what came before stay.
@@ -83,12 +100,12 @@ def grade(course: Course, name: str, source: Path, cell_seconds: int = 60, secon
     return report(course, name, finish(course, name))
 
 
-def grade_one(course, name, submission: Submission, skeleton, cell_seconds, seconds) -> Status:
+def grade_one(course, name, submission: Submission, skeleton, cell_seconds) -> Status:
     """Keep, choose, repair and grade one student's submission."""
     status = choose(course, name, submission, skeleton)
     if not status.file:
         return status
-    outcome = autograde(course.folder, name, submission.student, cell_seconds, seconds)
+    outcome = autograde(course.folder, name, submission.student, cell_seconds, SECONDS)
     status.graded, status.reason = outcome.graded, outcome.reason
     status.notes += outcome.notes
     return status
@@ -119,9 +136,7 @@ def choose(course: Course, name: str, submission: Submission, skeleton) -> Statu
             continue
         status.file = str(file.path)
         status.notes += repaired.notes
-        target = course.folder / "submitted" / submission.student / name / f"{name}.ipynb"
-        target.parent.mkdir(parents=True, exist_ok=True)
-        write(target, nbformat.writes(repaired.notebook) + "\n")
+        submit(course, name, submission.student, repaired.notebook)
     if status.file:
         status.notes += reasons
     else:
@@ -196,7 +211,9 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument(
         "--class", dest="folder", type=Path, default=CLASS, help="where a class is kept"
     )
-    parser.add_argument("--cell-seconds", type=int, default=60, help="longest time of a cell")
+    parser.add_argument(
+        "--cell-seconds", type=int, default=CELL_SECONDS, help="longest time of a cell"
+    )
     given = parser.parse_args(arguments)
     try:
         if given.command == "release":

@@ -1,12 +1,11 @@
-"""The tools for problem sets, and a tiny set to try them on."""
+"""A tiny set to try the tools for problem sets on."""
 
 import sys
 from pathlib import Path
 
 import pytest
 
-ROOT = Path(__file__).parents[2]
-sys.path[:0] = [str(ROOT / "assignments" / "tools"), str(Path(__file__).parent)]
+sys.path.insert(0, str(Path(__file__).parent))
 
 
 @pytest.fixture(scope="session")

@@ -4,12 +4,16 @@ Playwright drives an installed Chromium. Where there is none, these tests are sk
 """
 
 import functools
+import html
 import http.server
+import re
 import subprocess
 import sys
 import threading
 from pathlib import Path
 
+import check
+import nbformat
 import pytest
 
 pytestmark = pytest.mark.site
@@ -141,3 +145,17 @@ def test_no_page_names_an_address_that_is_not_set(site):
         text = (site / path).read_text(encoding="utf-8")
         assert "github.com/NAME" not in text
         assert "mybinder.org" not in text
+
+
+def test_no_line_of_a_graded_solution_or_hidden_test_is_in_the_site(site):
+    lines = {
+        line
+        for path in (ROOT / "assignments" / "source").glob("*/*.ipynb")
+        for line in check.secrets(nbformat.read(path, 4).cells)
+        if len(line) > 30
+    }
+    assert lines
+    files = [path for path in site.rglob("*") if path.suffix in {".html", ".ipynb", ".md", ".txt"}]
+    texts = {str(path.relative_to(site)): path.read_text("utf-8") for path in files}
+    shown = {page: html.unescape(re.sub(r"<[^>]+>", "", text)) for page, text in texts.items()}
+    assert [(page, line) for page, text in shown.items() for line in lines if line in text] == []
