@@ -1,6 +1,7 @@
 """One check for each practice exercise, found by its label."""
 
 import importlib
+import textwrap
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from types import EllipsisType
@@ -21,6 +22,7 @@ class Practice:
     examine: Examine
 
 
+WIDTH = 78  # of the lines that are printed: they fit on a page
 PRACTICE: dict[str, Practice] = {}
 PARTS = ("_background", "_concepts", "_loss_math", "_code", "_challenges", "_faq")
 
@@ -68,15 +70,18 @@ def check(label: str, answer: object) -> None:
             f"label is {label!r}, and no practice exercise has that name: "
             f"take the one of the exercise's own cell, one of {', '.join(sorted(known))}"
         )
-    exercise = known[label]
+    print(textwrap.fill(f"{label}: {verdict(known[label], answer)}", WIDTH))
+
+
+def verdict(exercise: Practice, answer: object) -> str:
+    """Return what is to be said to an answer."""
     if isinstance(answer, EllipsisType):
-        print(f"{label}: no answer yet. Wanted: {exercise.wants}.")
-        return
+        return f"no answer yet. Wanted: {exercise.wants}."
     try:
         hint = exercise.examine(answer)
     except Exception as error:
         hint = f"checking it raised {type(error).__name__}: {error}. Wanted: {exercise.wants}."
-    print(f"{label}: right." if hint is None else f"{label}: not yet. {hint}")
+    return "right." if hint is None else f"not yet. {hint}"
 
 
 def close(answer: object, wanted: object, tolerance: float = 1e-3) -> bool:

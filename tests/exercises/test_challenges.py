@@ -176,12 +176,12 @@ FILES = [
 
 def said(capsys, label, answer):
     check(label, answer)
-    return capsys.readouterr().out
+    return " ".join(capsys.readouterr().out.split())
 
 
 @pytest.mark.parametrize(("label", "answer"), RIGHT)
 def test_right_answers_pass(capsys, label, answer):
-    assert said(capsys, label, answer) == f"{label}: right.\n"
+    assert said(capsys, label, answer) == f"{label}: right."
 
 
 @pytest.mark.parametrize(("label", "answer", "word"), WRONG)
@@ -192,7 +192,7 @@ def test_a_mistake_gets_its_hint(capsys, label, answer, word):
 
 
 def test_a_file_of_one_portrait_with_its_weights_passes(capsys, file):
-    assert said(capsys, "edge-one-head", file("right", face=3)) == "edge-one-head: right.\n"
+    assert said(capsys, "edge-one-head", file("right", face=3)) == "edge-one-head: right."
 
 
 @pytest.mark.parametrize(("made", "word"), FILES)

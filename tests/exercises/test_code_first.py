@@ -165,7 +165,7 @@ WRONG = [
 def said(capsys, label, answer):
     made = answer() if callable(answer) else answer  # networks and shares are made when needed
     check(label, made)
-    return capsys.readouterr().out.strip()
+    return " ".join(capsys.readouterr().out.split())
 
 
 @pytest.mark.parametrize(

@@ -158,12 +158,12 @@ WRONG = [
 
 def said(capsys, label, answer):
     check(label, answer)
-    return capsys.readouterr().out
+    return " ".join(capsys.readouterr().out.split())
 
 
 @pytest.mark.parametrize(("label", "answer"), RIGHT)
 def test_right_answers_pass(capsys, label, answer):
-    assert said(capsys, label, answer) == f"{label}: right.\n"
+    assert said(capsys, label, answer) == f"{label}: right."
 
 
 @pytest.mark.parametrize(("label", "answer", "word"), WRONG)

@@ -81,7 +81,7 @@ WRONG = [
 
 def said(capsys, label, answer):
     check(label, answer)
-    return capsys.readouterr().out.strip()
+    return " ".join(capsys.readouterr().out.split())
 
 
 @pytest.mark.parametrize(

@@ -10,7 +10,8 @@ def test_dots_are_no_answer_and_what_is_wanted_is_said(capsys):
     for label, exercise in load().items():
         check(label, ...)
         printed = capsys.readouterr().out
-        assert printed == f"{label}: no answer yet. Wanted: {exercise.wants}.\n"
+        assert max(map(len, printed.splitlines())) < 80
+        assert " ".join(printed.split()) == f"{label}: no answer yet. Wanted: {exercise.wants}."
 
 
 def test_an_unknown_label_is_an_error_that_lists_the_known_ones():
