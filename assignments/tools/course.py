@@ -13,8 +13,15 @@ from nbgrader.api import Gradebook
 from nbgrader.apps import NbGraderAPI
 from nbgrader.preprocessors import (
     CheckCellMetadata,
+    ClearHiddenTests,
+    ClearOutput,
+    ClearSolutions,
+    ComputeChecksums,
     LimitOutput,
+    LockCells,
+    NbGraderPreprocessor,
     SaveAutoGrades,
+    SaveCells,
 )
 from traitlets.config import Config
 
@@ -37,6 +44,16 @@ class CourseError(Exception):
 def sets(source: Path = SOURCE) -> list[str]:
     """Return the names of the problem sets, in order."""
     return sorted(path.parent.name for path in source.glob("*/*.ipynb"))
+
+
+class LockTheRest(NbGraderPreprocessor):
+    """Locks what nbgrader does not: questions and figures, which a slip of a key would delete."""
+
+    def preprocess_cell(self, cell, resources, cell_index):
+        """Lock one cell that belongs to no question's answer or test."""
+        if not cell.metadata.get("nbgrader"):
+            cell.metadata.update(deletable=False, editable=False)
+        return cell, resources
 
 
 class Course:
@@ -66,6 +83,17 @@ class Course:
         c = Config()
         c.CourseDirectory.root = str(self.folder)
         c.ClearSolutions.code_stub = {"python": STUB}
+        c.GenerateAssignment.preprocessors = [
+            LockCells,
+            ClearSolutions,
+            ClearOutput,
+            CheckCellMetadata,
+            ComputeChecksums,
+            SaveCells,  # with the hidden tests, for grading
+            ClearHiddenTests,
+            ComputeChecksums,
+            LockTheRest,
+        ]
         c.Autograde.autograde_preprocessors = [
             LimitedExecute,
             ClearMetadataPreprocessor,

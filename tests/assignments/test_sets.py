@@ -153,6 +153,13 @@ def test_answers_do_not_depend_on_those_before(room, passed, tmp_path):
     assert {i: found[i] for i in rest} == rest
 
 
+def test_only_answers_can_be_edited_and_nothing_can_be_deleted(room):
+    for cell in room.skeleton.cells:
+        answer = cell.metadata.get("nbgrader", {}).get("solution", False)
+        assert cell.metadata.get("deletable") is False
+        assert cell.metadata.get("editable", True) is answer
+
+
 def test_a_student_needs_the_environment_of_the_book_and_nothing_else(room):
     code = "\n".join(c.source for c in room.skeleton.cells if c.cell_type == "code")
     imported = set(re.findall(r"^\s*(?:import|from) (\w+)", code, re.M))
