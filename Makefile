@@ -15,9 +15,6 @@ ifeq ($(CPU),1)
   PIP_EXTRA := --extra-index-url $(CPU_INDEX)
 endif
 
-# What `make lab` opens.
-FOLDER ?= chapters
-
 # Where a class is kept: what was handed in, the grade book, the feedback.
 CLASS ?= assignments/class
 TEACH := $(BIN)/python assignments/tools/teach.py
@@ -63,8 +60,8 @@ test: env ## library, structure of the chapters, every notebook run again and co
 claims: env ## run the chapters with other seeds and compare the verdicts
 	$(BIN)/python book/tools/claims.py
 
-lab: env ## open the chapters in JupyterLab; FOLDER=… opens another folder
-	$(BIN)/jupyter lab --notebook-dir="$(FOLDER)"
+lab: env ## open the chapters in JupyterLab
+	$(BIN)/jupyter lab --notebook-dir=chapters
 
 notebooks: env ## run the chapters and store their outputs
 	$(BIN)/python book/tools/pictures.py
