@@ -16,7 +16,7 @@ from pathlib import Path
 
 import psutil
 
-MEMORY = 16 * 2**30  # address space: importing torch alone takes about a third of it
+MEMORY = 8 * 2**30  # address space: torch alone takes about half of it
 FILE = 500 * 2**20
 ATTEMPTS = 4
 

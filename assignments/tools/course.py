@@ -30,6 +30,8 @@ SOURCE = ROOT / "assignments" / "source"
 RELEASE = ROOT / "_build" / "assignments"
 CLASS = ROOT / "assignments" / "class"
 
+PREPARE = Path(__file__).with_name("kernel.py")
+
 STUB = '# YOUR CODE HERE\nraise NotImplementedError("write your answer here")'
 
 
@@ -94,6 +96,7 @@ class Course:
             ComputeChecksums,
             LockTheRest,
         ]
+        c.LimitedExecute.extra_arguments = [f"--IPKernelApp.exec_files={PREPARE}"]
         c.Autograde.autograde_preprocessors = [
             LimitedExecute,
             ClearMetadataPreprocessor,

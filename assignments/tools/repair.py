@@ -15,6 +15,11 @@ ENCODINGS = ("utf-8-sig", "utf-16", "cp1252", "latin-1")
 MOST_ATTACHED = 20_000_000
 
 
+DELETED = "deleted, and put back: "
+CHANGED = "changed, and the original used: "
+GONE = "deleted, and counted as not answered: "
+
+
 class RejectedError(Exception):
     """A file cannot be graded; the message says why, for the report."""
 
@@ -50,7 +55,7 @@ def repair(data: bytes, skeleton: nbformat.NotebookNode, name: str) -> Repaired:
         merged, before = answer(cell, answers.get(key, []), notes) if grade_id(cell) else (cell, [])
         result.cells += [*before, merged, *extra.get(key, [])]
     result.cells = [*extra.get(None, []), *result.cells]
-    return Repaired(result, notes)
+    return Repaired(result, together(notes))
 
 
 def parse(data: bytes, notes: list[str]) -> dict:
@@ -157,12 +162,12 @@ def answer(cell, copies, notes):
     written = list({c["source"].strip(): c for c in written}.values())  # copies count once
     if not cell.metadata.nbgrader.solution:
         if not copies:
-            notes.append(f"{key} had been deleted; the original was put back")
+            notes.append(f"{DELETED}{key}")
         elif written:
-            notes.append(f"{key} had been changed; the original was used")
+            notes.append(f"{CHANGED}{key}")
         return cell, []
     if not copies:
-        notes.append(f"{key} had been deleted; it counts as not answered")
+        notes.append(f"{GONE}{key}")
     if not written:
         return cell, []
     if len(written) > 1:
@@ -181,6 +186,15 @@ def answer(cell, copies, notes):
     elif attached:
         merged.attachments = nbformat.from_dict(attached)
     return merged, []
+
+
+def together(notes: list[str]) -> list[str]:
+    """Return one note for all cells to which the same happened."""
+    found: dict[str, list[str]] = {}
+    for note in notes:
+        kind = next((k for k in (DELETED, CHANGED, GONE) if note.startswith(k)), note)
+        found.setdefault(kind, []).append(note.removeprefix(kind))
+    return [kind + ", ".join(cells) for kind, cells in found.items()]
 
 
 def plain(cell: dict) -> nbformat.NotebookNode:

@@ -142,7 +142,6 @@ class Classroom:
         remarks = {
             "a-loop-that-cannot-be-stopped": "could not be interrupted",
             "the-end-of-python": "ended Python",
-            "exit": None,
             "endless-output": None,
         }
         hands |= {

@@ -1,7 +1,6 @@
 """The teaching guide says what the chapters say: titles, links, times, verdicts and hours."""
 
 import importlib
-import inspect
 import itertools
 import math
 import re
@@ -250,10 +249,9 @@ def test_no_set_takes_longer_than_the_syllabi_allow(name):
 def test_the_limits_of_grading_are_those_of_the_tools(monkeypatch):
     monkeypatch.syspath_prepend(ROOT / "assignments" / "tools")
     autograde, execute, teach = map(importlib.import_module, ("autograde", "execute", "teach"))
-    defaults = inspect.signature(teach.grade).parameters
     told = (
-        f"{defaults['cell_seconds'].default} seconds a cell, "
-        f"{defaults['seconds'].default // 60} minutes in all, "
+        f"{teach.CELL_SECONDS} seconds a cell, "
+        f"{teach.SECONDS // 60} minutes in all, "
         f"{autograde.MEMORY // 2**30} GB of address space, "
         f"files of at most {autograde.FILE // 2**20} MB, "
         f"{execute.LimitedExecute.output_limit.default_value:_} characters of output a cell"
