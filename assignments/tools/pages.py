@@ -6,36 +6,17 @@ import re
 import bleach
 import jinja2
 from docutils.utils.math import latex2mathml
-from nbconvert.filters import ansi2html, markdown2html
+from nbconvert.filters import ansi2html
+from nbconvert.filters.markdown_mistune import IPythonRenderer, MarkdownWithMath
 from nbgrader.utils import is_grade, is_solution
 
 SOLUTION = re.compile(r"### BEGIN SOLUTION\n(.*?)\n?[ \t]*### END SOLUTION", re.S)
 MATH = re.compile(r"\$\$(.+?)\$\$|(?<![\\$])\$(?!\s)([^$\n]+?)(?<!\s)\$(?!\d)", re.S)
 CODE = re.compile(r"(^```.*?^```|`[^`\n]+`)", re.M | re.S)
-TAGS = {
-    *bleach.ALLOWED_TAGS,
-    *[
-        "p",
-        "h1",
-        "h2",
-        "h3",
-        "h4",
-        "h5",
-        "h6",
-        "pre",
-        "br",
-        "hr",
-        "img",
-        "table",
-        "thead",
-        "tbody",
-        "tr",
-        "th",
-        "td",
-        "div",
-    ],
-}
-TAGS |= {"span", "del", "sub", "sup"}
+HTML = "p h1 h2 h3 h4 h5 h6 pre br hr img table thead tbody tr th td div span del sub sup"
+TAGS = {*bleach.ALLOWED_TAGS, *HTML.split()}
+ATTRIBUTES = {"ol": ["start"], "a": ["href", "title"], "div": ["class"], "span": ["class"]}
+PICTURES = ("image/png", "image/jpeg", "image/gif", "image/webp")
 
 PAGE = jinja2.Template(
     """<!doctype html>
@@ -104,10 +85,8 @@ def rendered(cell) -> str:
         elif output.output_type == "error":
             parts.append(f"<pre>{ansi2html(chr(10).join(output.traceback[-3:]))}</pre>")
         elif "image/png" in output.get("data", {}):
-            picture = re.sub(r"[^A-Za-z0-9+/=]", "", output.data["image/png"])
-            parts.append(
-                f'<img alt="picture drawn by the cell" src="data:image/png;base64,{picture}">'
-            )
+            picture = source("image/png", output.data["image/png"])
+            parts.append(f'<img alt="picture drawn by the cell" src="{picture}">')
         elif "text/plain" in output.get("data", {}):
             parts.append(f"<pre>{html.escape(output.data['text/plain'])}</pre>")
     return "\n".join(parts)
@@ -115,26 +94,51 @@ def rendered(cell) -> str:
 
 def markdown(text: str, attachments: dict | None = None) -> str:
     """Return Markdown as harmless HTML, formulas as MathML and attached pictures in place."""
-    formulas: list[str] = []
-    text = with_formulas(text, lambda made: formulas.append(made) or f"FORMULA{len(formulas) - 1}X")
-    page = bleach.clean(
-        markdown2html(text),
-        tags=TAGS,
-        attributes={
-            "a": ["href", "title"],
-            "img": ["src", "alt"],
-            "div": ["class"],
-            "span": ["class"],
-        },
-        protocols=["http", "https", "mailto", "attachment"],
-    )
-    page = re.sub(r'<a href="#[^"]*">(¶|&#182;)</a>', "", page)
-    for file, bundle in (attachments or {}).items():
-        for kind, data in bundle.items():
-            if kind in ("image/png", "image/jpeg", "image/gif", "image/webp"):
-                picture = f"data:{kind};base64,{re.sub(r'[^A-Za-z0-9+/=]', '', data)}"
-                page = page.replace(f'src="attachment:{html.escape(file)}"', f'src="{picture}"')
-    return re.sub(r"FORMULA(\d+)X", lambda m: formulas[int(m[1])], page)
+    kept: list[str] = []  # what is put into the page at the end, by number
+    token = "KEPT"
+    while token in text:
+        token += "T"
+
+    def keep(made: str) -> str:
+        kept.append(made)
+        return f"{token}{len(kept) - 1}X"
+
+    def picture(found: re.Match) -> str:
+        bundle = (attachments or {}).get(found[1], {})
+        kinds = [kind for kind in PICTURES if kind in bundle]
+        return keep(source(kinds[0], bundle[kinds[0]])) if kinds else "missing"
+
+    text = with_formulas(text, keep)
+    text = re.sub(r"attachment:([^\s)\"'>]+)", picture, text)
+    try:
+        page = MarkdownWithMath(IPythonRenderer(escape=False, exclude_anchor_links=True)).render(
+            text
+        )
+    except Exception:  # a text that cannot be read as Markdown can be read as it is
+        page = f"<pre>{html.escape(text)}</pre>"
+    page = bleach.clean(page, tags=TAGS, attributes=allowed)
+    return re.sub(rf"{token}(\d+)X", lambda found: kept[int(found[1])], page)
+
+
+def allowed(tag: str, name: str, value: str) -> bool:
+    """Whether an attribute may stay: pictures come from the notebook alone."""
+    if tag == "img":
+        return name == "alt" or (name == "src" and value.startswith("KEPT"))
+    return name in ATTRIBUTES.get(tag, ())
+
+
+def source(kind: str, data: object) -> str:
+    """Return the address of a picture that is in the page itself."""
+    return f"data:{kind};base64,{re.sub(r'[^A-Za-z0-9+/=]', '', str(data))}"
+
+
+def in_docutils_words(formula: str) -> str:
+    """Return a formula without the few usual commands that docutils does not know."""
+    formula = re.sub(r"\\([dt]?frac)\s*(\w)\s*(\w)(?!\w)", r"\\\1{\2}{\3}", formula)
+    formula = re.sub(r"\{(align|gather|eqnarray)\*?\}", "{aligned}", formula)
+    for command, known in {"dots": "ldots", "iff": "Longleftrightarrow"}.items():
+        formula = re.sub(rf"\\{command}(?![A-Za-z])", rf"\\{known}", formula)
+    return re.sub(r"\\(nonumber|notag)(?![A-Za-z])", "", formula)
 
 
 def with_formulas(text: str, place) -> str:
@@ -143,7 +147,7 @@ def with_formulas(text: str, place) -> str:
     def convert(found):
         block = found[1] is not None
         try:
-            made = latex2mathml.tex2mathml(found[1] or found[2], as_block=block)
+            made = latex2mathml.tex2mathml(in_docutils_words(found[1] or found[2]), as_block=block)
         except Exception:  # what cannot be typeset is shown as it was typed
             made = f"<code>{html.escape(found[0])}</code>"
         return place(made)
