@@ -38,7 +38,7 @@ class Graded:
         self.results = self.course.results("ps1")
 
     def grade(self, inbox):
-        return teach.grade(self.course, "ps1", inbox, cell_seconds=5)
+        return teach.grade(self.course, "ps1", inbox, cell_seconds=4)
 
     def marks(self):
         with (self.results / "grades.csv").open(encoding="utf-8") as file:
