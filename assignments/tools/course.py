@@ -6,6 +6,7 @@ import shutil
 import sys
 from pathlib import Path
 
+import nbformat
 from execute import LimitedExecute
 from feedback import HideTests, Marks, Texts
 from nbconvert.preprocessors import ClearMetadataPreprocessor, CSSHTMLHeaderPreprocessor
@@ -127,12 +128,25 @@ class Course:
         if name not in sets(self.source):
             known = ", ".join(sets(self.source))
             raise CourseError(f"SET is {name!r}, and there is no such set: take one of {known}.")
+        kept = self.folder / "source" / name / f"{name}.ipynb"
+        graded = (self.folder / name / "status.json").exists()
+        if graded and ids(kept) != ids(self.source / name / f"{name}.ipynb"):
+            raise CourseError(
+                f"{name} has other cells than when this class was graded with it: "
+                "give the changed set a new name, or grade into another folder with CLASS=folder."
+            )
         # nbgrader finds a set below the class, and so the class keeps what it was graded with.
         shutil.copytree(self.source / name, self.folder / "source" / name, dirs_exist_ok=True)
         done = self.nbgrader().generate_assignment(name, force=True)
         if not done["success"]:
             raise CourseError(f"no student version of {name} could be made:\n{reason(done)}")
         return self.folder / "release" / name / f"{name}.ipynb"
+
+
+def ids(notebook: Path) -> list[str]:
+    """Return nbgrader's ids in a notebook, in order."""
+    cells = nbformat.read(notebook, 4).cells
+    return [c.metadata.nbgrader.grade_id for c in cells if c.metadata.get("nbgrader")]
 
 
 def reason(done: dict) -> str:

@@ -81,12 +81,12 @@ def finish(course: Course, name: str) -> dict[str, str]:
 def answers(course: Course, name: str, student: str) -> dict[str, list]:
     """Return the cells that are marked by hand, each with the cells that a student put after it."""
     found: dict[str, list] = {}
-    last = None
+    own, last = originals(course, name), None
     for cell in nbformat.read(course.autograded(student, name), 4).cells:
         if is_grade(cell) and is_solution(cell):
             last = cell.metadata.nbgrader.grade_id
             found[last] = [cell]
-        elif cell.metadata.get("nbgrader") or cell.get("id") in originals(course, name):
+        elif cell.metadata.get("nbgrader") or cell.get("id") in own:
             last = None
         elif last:
             found[last].append(cell)
@@ -131,13 +131,12 @@ def points_of(row: dict[str, str], where: str) -> float | None:
     text = (row["points"] or "").strip().replace(",", ".")
     if not text:
         return None
-    most = float(row["max"].replace(",", "."))
     try:
-        points = float(text)
-    except ValueError:
-        points = float("nan")
-    if not 0 <= points <= most:
-        raise CourseError(f"{where}: points are {text!r}, wanted a number from 0 to {most:g}")
+        points, most = float(text), float(row["max"].replace(",", "."))
+    except (ValueError, AttributeError):
+        points, most = float("nan"), row["max"]
+    if not points >= 0 or points > most:
+        raise CourseError(f"{where}: points are {text!r}, wanted a number from 0 to {most}")
     return points
 
 

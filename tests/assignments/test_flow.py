@@ -220,6 +220,17 @@ def test_mistakes_of_a_teacher_are_named(arguments, message, tmp_path, capsys):
     assert message in capsys.readouterr().err
 
 
+def test_a_set_that_has_other_cells_than_before_is_an_error_and_nothing_is_lost(graded, tmp_path):
+    before = contents(graded.course.folder)
+    changed = graded.room.source.copy()
+    changed.cells = changed.cells[:-1]
+    (tmp_path / "ps1").mkdir()
+    nbformat.write(changed, tmp_path / "ps1" / "ps1.ipynb")
+    with pytest.raises(CourseError, match="other cells than when this class was graded"):
+        teach.grade(Course(graded.course.folder, tmp_path), "ps1", graded.inbox)
+    assert contents(graded.course.folder) == before
+
+
 def test_an_empty_folder_is_an_error(tmp_path, tiny):
     (tmp_path / "inbox").mkdir()
     with pytest.raises(CourseError, match="no submission"):
