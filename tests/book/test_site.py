@@ -144,7 +144,7 @@ def test_no_page_names_an_address_that_is_not_set(site):
     for path in pages(site):
         text = (site / path).read_text(encoding="utf-8")
         assert "github.com/NAME" not in text
-        assert "mybinder.org" not in text
+        assert "mybinder.org/v2" not in text
 
 
 def test_no_line_of_a_graded_solution_or_hidden_test_is_in_the_site(site):
