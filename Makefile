@@ -21,17 +21,22 @@ TEACH := $(BIN)/python assignments/tools/teach.py
 
 NOTEBOOKS := $(shell find chapters -name '*.ipynb' -not -path '*/.ipynb_checkpoints/*' 2>/dev/null)
 SITE := _build/html/index.html
+ARCHIVE := _build/multi-task-learning-for-image-generation.zip
+# The book's public address, where _config.yml does not say it: buttons for Binder and Colab.
+export REPOSITORY ?=
 
 # Two processes side by side on two cores: one thread each is faster than four that wait.
 export OMP_NUM_THREADS = 1
 export PIP_DISABLE_PIP_VERSION_CHECK = 1
 
 .DEFAULT_GOAL := help
-.PHONY: help env book test claims lab notebooks assignments grade feedback bench lint format clean
+.PHONY: help env book zip links hosted release test claims lab notebooks assignments grade feedback \
+  bench lint format clean
 
 help: ## list the targets
 	@grep -E '^[a-z]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-11s %s\n", $$1, $$2}'
-	@echo "Options: CPU=1 (Linux, no CUDA packages), PYTHON=python3.12 (which Python to use), CLASS=folder"
+	@echo "Options: CPU=1 (Linux, no CUDA packages), PYTHON=python3.12 (which Python to use), CLASS=folder,"
+	@echo "         REPOSITORY=https://github.com/NAME/REPOSITORY (buttons that open chapters in Binder and Colab)"
 
 env: $(STAMP) ## make the environment .venv, where it is missing or out of date
 
@@ -50,6 +55,18 @@ $(STAMP): requirements.txt pyproject.toml
 book: env ## build the site from the outputs stored in the chapters
 	$(BIN)/jupyter-book build . --quiet -W -n --keep-going
 	@$(BIN)/python -c 'from pathlib import Path; print("The book:", Path("$(SITE)").resolve().as_uri())'
+
+zip: book ## the site as one file to open without a server, with its SHA-256 checksum
+	$(BIN)/python book/tools/archive.py $(dir $(SITE)) $(ARCHIVE)
+
+links: env ## ask every other host that the book links to; needs a network
+	$(BIN)/jupyter-book build . --quiet -W --keep-going --builder linkcheck --path-output _build/links
+
+hosted: ## chapters for Colab, which install the library: make hosted REPOSITORY=... [PUSH=origin]
+	$(PYTHON) book/tools/hosted.py --repository "$(REPOSITORY)" $(if $(PUSH),--push "$(PUSH)")
+
+release: ## after make zip: publish it under a tag, on GitHub: make release TAG=v1.0
+	gh release create "$(TAG)" --verify-tag --generate-notes $(ARCHIVE) $(ARCHIVE).sha256
 
 test: env ## library, structure of the chapters, every notebook run again and compared, the site
 	$(BIN)/python -m pytest -n 2 --dist loadfile -m "not site"
