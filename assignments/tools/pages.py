@@ -5,12 +5,12 @@ import re
 
 import bleach
 import jinja2
+from check import SOLUTION
 from docutils.utils.math import latex2mathml
 from nbconvert.filters import ansi2html
 from nbconvert.filters.markdown_mistune import IPythonRenderer, MarkdownWithMath
 from nbgrader.utils import is_grade, is_solution
 
-SOLUTION = re.compile(r"### BEGIN SOLUTION\n(.*?)\n?[ \t]*### END SOLUTION", re.S)
 MATH = re.compile(r"\$\$(.+?)\$\$|(?<![\\$])\$(?!\s)([^$\n]+?)(?<!\s)\$(?!\d)", re.S)
 CODE = re.compile(r"(^```.*?^```|`[^`\n]+`)", re.M | re.S)
 HTML = "p h1 h2 h3 h4 h5 h6 pre br hr img table thead tbody tr th td div span del sub sup"
@@ -58,7 +58,7 @@ def by_hand_page(name: str, source, handed_in: dict[str, dict[str, list]], rows:
         if is_grade(cell) and is_solution(cell):
             key = cell.metadata.nbgrader.grade_id
             found = SOLUTION.search(cell.source)
-            model = found[1] if found else cell.source
+            model = found[1].strip("\n") if found else cell.source
             if cell.cell_type == "code":
                 model = f"```python\n{model}\n```"
             theirs = [

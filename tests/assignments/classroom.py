@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import nbformat
+from check import key
 
 SOLUTION = re.compile(r"^[ \t]*### BEGIN SOLUTION\n|^[ \t]*### END SOLUTION\n?", re.M)
 
@@ -31,11 +32,6 @@ class Hand:
     points: float | None
     write: Callable[[Path], None]
     remark: str | None = ""  # None: how it ends depends on the machine
-
-
-def key(cell) -> str:
-    """Return nbgrader's id of a cell, empty if it has none."""
-    return cell.metadata.get("nbgrader", {}).get("grade_id", "")
 
 
 class Classroom:

@@ -23,3 +23,31 @@ def browser():
         running = playwright.chromium.launch(executable_path=path, args=list(ARGUMENTS))
         yield running
         running.close()
+
+
+@pytest.fixture
+def offline_page(browser):
+    """Opens pages from their folder; in the end, nothing has gone wrong and no host was asked."""
+    contexts, wrong = [], []
+
+    def sift(route):
+        if route.request.url.startswith("file:"):
+            return route.continue_()
+        wrong.append(route.request.url)
+        return route.abort()
+
+    def opened(address, width, height, **options):
+        context = browser.new_context(viewport={"width": width, "height": height}, **options)
+        contexts.append(context)
+        context.set_offline(True)
+        page = context.new_page()
+        page.route("**/*", sift)
+        page.on("console", lambda m: wrong.append(m.text) if m.type == "error" else None)
+        page.on("pageerror", lambda error: wrong.append(str(error)))
+        page.goto(address, wait_until="load")
+        return page
+
+    yield opened
+    for context in contexts:
+        context.close()
+    assert wrong == []

@@ -66,31 +66,13 @@ def page_folder(tmp_path_factory):
 
 
 @pytest.fixture
-def open_page(browser, page_folder):
-    """Open the page from its folder; in the end, nothing has gone wrong and no host was asked."""
-    contexts, wrong = [], []
-
-    def sift(route):
-        if route.request.url.startswith("file:"):
-            return route.continue_()
-        wrong.append(route.request.url)
-        return route.abort()
+def open_page(offline_page, page_folder):
+    """Open the page."""
 
     def opened(width=WIDE, **options):
-        context = browser.new_context(viewport={"width": width, "height": 900}, **options)
-        contexts.append(context)
-        context.set_offline(True)
-        page = context.new_page()
-        page.route("**/*", sift)
-        page.on("console", lambda m: wrong.append(m.text) if m.type == "error" else None)
-        page.on("pageerror", lambda error: wrong.append(str(error)))
-        page.goto((page_folder / "index.html").as_uri(), wait_until="load")
-        return page
+        return offline_page((page_folder / "index.html").as_uri(), width, 900, **options)
 
-    yield opened
-    for context in contexts:
-        context.close()
-    assert wrong == []
+    return opened
 
 
 @pytest.fixture

@@ -6,8 +6,6 @@ import numpy as np
 import pytest
 import torch
 
-from mtl_lib.exercises import check
-
 REAL = [(1.0 + 0.01 * (-1) ** seed, 0.5 - 0.02 * (-1) ** seed) for seed in range(10)]
 EQUAL_SEEN = {"share": 1, "seen alone": 0.104, "seen together": 0.106}
 EQUAL_SEEN |= {"ratio alone": 0.25, "ratio together": 0.52}
@@ -174,33 +172,28 @@ FILES = [
 ]
 
 
-def said(capsys, label, answer):
-    check(label, answer)
-    return " ".join(capsys.readouterr().out.split())
-
-
 @pytest.mark.parametrize(("label", "answer"), RIGHT)
-def test_right_answers_pass(capsys, label, answer):
-    assert said(capsys, label, answer) == f"{label}: right."
+def test_right_answers_pass(said, label, answer):
+    assert said(label, answer) == f"{label}: right."
 
 
 @pytest.mark.parametrize(("label", "answer", "word"), WRONG)
-def test_a_mistake_gets_its_hint(capsys, label, answer, word):
-    found = said(capsys, label, answer)
+def test_a_mistake_gets_its_hint(said, label, answer, word):
+    found = said(label, answer)
     assert found.startswith(f"{label}: not yet.")
     assert word in found
 
 
-def test_a_file_of_one_portrait_with_its_weights_passes(capsys, file):
-    assert said(capsys, "edge-one-head", file("right", face=3)) == "edge-one-head: right."
+def test_a_file_of_one_portrait_with_its_weights_passes(said, file):
+    assert said("edge-one-head", file("right", face=3)) == "edge-one-head: right."
 
 
 @pytest.mark.parametrize(("made", "word"), FILES)
-def test_a_wrong_file_gets_its_hint(capsys, file, made, word):
-    assert word in said(capsys, "edge-one-head", file("wrong", **made))
+def test_a_wrong_file_gets_its_hint(said, file, made, word):
+    assert word in said("edge-one-head", file("wrong", **made))
 
 
 @pytest.mark.parametrize("label", [*dict(RIGHT), "edge-one-head"])
 @pytest.mark.parametrize("answer", [None, "x", 3])
-def test_an_answer_of_another_type_gets_a_hint(capsys, label, answer):
-    assert said(capsys, label, answer).startswith(f"{label}: not yet.")
+def test_an_answer_of_another_type_gets_a_hint(said, label, answer):
+    assert said(label, answer).startswith(f"{label}: not yet.")

@@ -5,7 +5,6 @@ import math
 import pytest
 import torch
 
-from mtl_lib.exercises import check
 from mtl_lib.networks import min_snr
 
 
@@ -94,26 +93,21 @@ WRONG = [
 ]
 
 
-def said(capsys, label, answer):
-    check(label, answer)
-    return " ".join(capsys.readouterr().out.split())
-
-
 @pytest.mark.parametrize(
     ("label", "answer"), [(label, answer) for label in RIGHT for answer in RIGHT[label]]
 )
-def test_right_answers_pass(capsys, label, answer):
-    assert said(capsys, label, answer) == f"{label}: right."
+def test_right_answers_pass(said, label, answer):
+    assert said(label, answer) == f"{label}: right."
 
 
 @pytest.mark.parametrize(("label", "answer", "word"), WRONG)
-def test_a_mistake_gets_its_hint(capsys, label, answer, word):
-    found = said(capsys, label, answer)
+def test_a_mistake_gets_its_hint(said, label, answer, word):
+    found = said(label, answer)
     assert found.startswith(f"{label}: not yet.")
     assert word in found
 
 
 @pytest.mark.parametrize("label", RIGHT)
 @pytest.mark.parametrize("answer", [None, "x", 3])
-def test_an_answer_of_another_type_gets_a_hint(capsys, label, answer):
-    assert said(capsys, label, answer).startswith(f"{label}: not yet.")
+def test_an_answer_of_another_type_gets_a_hint(said, label, answer):
+    assert said(label, answer).startswith(f"{label}: not yet.")

@@ -6,7 +6,6 @@ import pytest
 import torch
 
 from mtl_lib.balancing import MGDA, Mean, PCGrad, UPGrad
-from mtl_lib.exercises import check
 
 SCALE = {"gradient descent": 1000, "Adam": 1.001}
 UNIT = {"geometric mean": 1, "sum": 100, "uncertainty": 100}
@@ -79,21 +78,16 @@ WRONG = [
 ]
 
 
-def said(capsys, label, answer):
-    check(label, answer)
-    return " ".join(capsys.readouterr().out.split())
-
-
 @pytest.mark.parametrize(
     ("label", "answer"), [(label, answer) for label in RIGHT for answer in RIGHT[label]]
 )
-def test_a_right_answer_is_right(capsys, label, answer):
-    assert said(capsys, label, answer) == f"{label}: right."
+def test_a_right_answer_is_right(said, label, answer):
+    assert said(label, answer) == f"{label}: right."
 
 
 @pytest.mark.parametrize(("label", "answer", "word"), WRONG)
-def test_a_wrong_answer_gets_the_hint_of_its_mistake(capsys, label, answer, word):
-    hint = said(capsys, label, answer)
+def test_a_wrong_answer_gets_the_hint_of_its_mistake(said, label, answer, word):
+    hint = said(label, answer)
     assert hint.startswith(f"{label}: not yet. ")
     assert word in hint
     assert "raised" not in hint
@@ -101,5 +95,5 @@ def test_a_wrong_answer_gets_the_hint_of_its_mistake(capsys, label, answer, word
 
 @pytest.mark.parametrize("answer", [None, "x", 3])
 @pytest.mark.parametrize("label", RIGHT)
-def test_an_answer_of_the_wrong_kind_gets_a_hint(capsys, label, answer):
-    assert said(capsys, label, answer).startswith(f"{label}: not yet. ")
+def test_an_answer_of_the_wrong_kind_gets_a_hint(said, label, answer):
+    assert said(label, answer).startswith(f"{label}: not yet. ")
