@@ -6,10 +6,7 @@ Playwright drives an installed Chromium. Where there is none, these tests are sk
 import functools
 import html
 import http.server
-import os
 import re
-import subprocess
-import sys
 import threading
 from pathlib import Path
 
@@ -21,18 +18,6 @@ pytestmark = pytest.mark.site
 
 ROOT = Path(__file__).parents[2]
 WIDE, PHONE = 1280, 390
-
-
-@pytest.fixture(scope="session")
-def site(tmp_path_factory):
-    """Folder of a fresh build with warnings as errors, as `make book` builds it."""
-    out = tmp_path_factory.mktemp("site")
-    options = ("--quiet", "-W", "-n", "--keep-going", "--all", "--path-output", out)
-    command = [Path(sys.executable).with_name("jupyter-book"), "build", ROOT, *options]
-    environment = {name: value for name, value in os.environ.items() if name != "REPOSITORY"}
-    run = subprocess.run(command, capture_output=True, text=True, env=environment)
-    assert run.returncode == 0, run.stdout + run.stderr
-    return out / "_build" / "html"
 
 
 @pytest.fixture(scope="session")
