@@ -45,7 +45,7 @@ UNUSED = (
 )
 # Files that have work only where the article has this in it.
 WORK = {
-    r"mathjax/startup\.js": r'class="math\b',
+    r"mathjax/startup\.js|/maths\.js": r'class="math\b',
     r"clipboard\.min\.js|copybutton\.(js|css)": r'class="highlight\b',
     r"togglebutton\.(js|css)": r'class="[^"]*\b(toggle|dropdown)\b',
     r"design-tabs\.js": r'class="sd-tab-',
