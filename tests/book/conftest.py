@@ -69,3 +69,15 @@ def offline_page(browser):
     for context in contexts:
         context.close()
     assert wrong == []
+
+
+@pytest.fixture(scope="session")
+def site(tmp_path_factory):
+    """Folder of a fresh build with warnings as errors, as `make book` builds it."""
+    out = tmp_path_factory.mktemp("site")
+    options = ("--quiet", "-W", "-n", "--keep-going", "--all", "--path-output", out)
+    command = [Path(sys.executable).with_name("jupyter-book"), "build", ROOT, *options]
+    environment = {name: value for name, value in os.environ.items() if name != "REPOSITORY"}
+    run = subprocess.run(command, capture_output=True, text=True, env=environment)
+    assert run.returncode == 0, run.stdout + run.stderr
+    return out / "_build" / "html"
