@@ -6,9 +6,10 @@ from pathlib import Path
 import torch
 from hypothesis import settings
 
-# The book's tools are scripts, not an installed package: let tests import them by name.
+# The book's tools and extensions are scripts, not an installed package: tests import them by name.
 ROOT = Path(__file__).parents[1]
-sys.path[:0] = [str(ROOT / "book" / "tools"), str(ROOT / "assignments" / "tools")]
+SCRIPTS = ("book/tools", "book/_ext", "assignments/tools")
+sys.path[:0] = [str(ROOT / folder) for folder in SCRIPTS]
 
 torch.set_num_threads(1)  # the sums of one thread are the same on every run
 

@@ -18,7 +18,7 @@ from sphinx.application import Sphinx
 from sphinx.transforms import SphinxTransform
 from sphinx.util import logging
 
-__all__ = ["Attachments", "setup"]
+__all__ = ["Attachments", "setup", "write_attached"]
 
 _PREFIX = "attachment:"
 _logger = logging.getLogger(__name__)
@@ -31,33 +31,37 @@ class Attachments(SphinxTransform):
 
     def apply(self, **_: Any) -> None:
         """Sphinx calls this once a page."""
-        images = [n for n in self.document.findall(nodes.image) if n["uri"].startswith(_PREFIX)]
-        if images:
-            attached = _attached(Path(self.env.doc2path(self.env.docname)))
-        for image in images:
-            found = attached.get(unquote(image["uri"].removeprefix(_PREFIX)), set())
-            if len(found) == 1:
-                image["uri"] = self._written(*found)
-            else:
-                _logger.warning(
-                    "%s matches %d attachments of this notebook, wanted one: attach the picture "
-                    "to its cell, or rename all but one.",
-                    image["uri"],
-                    len(found),
-                    location=image,
-                )
+        for image in list(self.document.findall(nodes.image)):
+            if image["uri"].startswith(_PREFIX):
+                notebook = Path(self.env.doc2path(self.env.docname))
+                name = unquote(image["uri"].removeprefix(_PREFIX))
+                try:
+                    image["uri"] = write_attached(self.app, notebook, name)
+                except LookupError as error:
+                    _logger.warning("%s", error, location=image)
 
-    def _written(self, picture: tuple[str, str]) -> str:
-        """Address of the picture's file, which Sphinx then copies into the site."""
-        mime, content = picture
-        data = b64decode(content)
-        # Where MyST-NB puts the pictures of outputs, named likewise: one file serves both places.
-        folder = Path(self.app.outdir).parent / "jupyter_execute"
-        folder.mkdir(parents=True, exist_ok=True)
-        suffix = mime.rpartition("/")[2].partition("+")[0]
-        file = folder / f"{sha256(data).hexdigest()}.{suffix}"
-        file.write_bytes(data)
-        return "/" + Path(os.path.relpath(file, self.app.srcdir)).as_posix()
+
+def write_attached(app: Sphinx, notebook: Path, name: str) -> str:
+    """Write a picture that is attached to a cell to a file, and return its address for Sphinx.
+
+    Raises:
+        LookupError: no picture of that name, or two.
+    """
+    found = _attached(notebook).get(name, set())
+    if len(found) != 1:
+        raise LookupError(
+            f"{_PREFIX}{name} matches {len(found)} attachments of {notebook.name}, wanted one: "
+            "attach the picture to its cell, or rename all but one."
+        )
+    ((mime, content),) = found
+    data = b64decode(content)
+    # Where MyST-NB puts the pictures of outputs, named likewise: one file serves both places.
+    folder = Path(app.outdir).parent / "jupyter_execute"
+    folder.mkdir(parents=True, exist_ok=True)
+    suffix = mime.rpartition("/")[2].partition("+")[0]
+    file = folder / f"{sha256(data).hexdigest()}.{suffix}"
+    file.write_bytes(data)
+    return "/" + Path(os.path.relpath(file, app.srcdir)).as_posix()
 
 
 def _attached(notebook: Path) -> dict[str, set[tuple[str, str]]]:

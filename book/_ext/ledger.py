@@ -1,11 +1,15 @@
-"""Sphinx extension: ``{ledger}``, every claim of the book, and ``{claim}``, the verdict of one.
+"""Sphinx extension: ``{ledger}``, claims and their verdicts, and ``{claim}``, the verdict of one.
+
+``{ledger} 01_background``: every claim of a part, a table for each chapter. ``{ledger}`` alone: how
+many of each verdict, part by part.
 
 The verdicts are read from the outputs stored in the chapters. Nothing is executed and nobody
 types a verdict.
 """
 
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Sequence
+from functools import cache
 from pathlib import Path
 
 from docutils import nodes
@@ -15,52 +19,62 @@ from sphinx.util.docutils import SphinxDirective, SphinxRole
 
 from mtl_lib.claims import Claim, read_book
 
-__all__ = ["Ledger", "Verdict", "resolve_links", "resolve_notebooks", "setup"]
+__all__ = [
+    "CHAPTERS",
+    "Ledger",
+    "Verdict",
+    "chapter_link",
+    "resolve_links",
+    "resolve_notebooks",
+    "row",
+    "setup",
+    "table",
+    "verdict_counts",
+]
 
 logger = logging.getLogger(__name__)
 
 CHAPTERS = "chapters"
 VERDICTS = {"holds": "✔", "fails": "✘", "inconclusive": "?"}
-_TITLES = ("Claim", "Verdict", "Chapter")
 
 
 class Ledger(SphinxDirective):
-    """Counts of the verdicts and a table of the claims; a plain sentence while there are none."""
+    """Claims of a part, or a summary of the book's."""
+
+    optional_arguments = 1
 
     def run(self) -> list[nodes.Node]:
         """Sphinx calls this where the directive stands."""
         self.env.note_reread()  # a chapter may be new, which no list of dependencies can tell
-        book = read_book(Path(self.env.srcdir) / CHAPTERS)
-        verdicts = Counter(claim.verdict for claims in book.values() for claim in claims)
-        if not verdicts:
-            return [nodes.paragraph(text="No chapter has stored a claim yet.")]
-        return [_counts(verdicts), self._table(book)]
+        chapters = Path(self.env.srcdir) / CHAPTERS
+        parts: dict[str, dict[Path, list[Claim]]] = {}
+        for notebook, claims in _book(chapters).items():
+            path = chapters / notebook
+            parts.setdefault(path.parent.name, {})[path] = claims
+        if not self.arguments:
+            return [verdict_counts(_all(parts.values())), self._summary(parts)]
+        if self.arguments[0] not in parts:
+            raise self.error(f"{chapters} has no claims in {self.arguments[0]!r}.")
+        part = parts[self.arguments[0]]
+        return [verdict_counts(_all([part])), *self._tables(part)]
 
-    def _table(self, book: dict[str, list[Claim]]) -> nodes.Node:
-        table = nodes.table(classes=["ledger"])
-        group = nodes.tgroup(cols=len(_TITLES))
-        group += [nodes.colspec(colwidth=width) for width in (6, 2, 3)]
-        head = nodes.thead("", _row([nodes.Text(title)] for title in _TITLES))
-        group += [head, nodes.tbody("", *self._rows(book))]
-        table += group
-        # The box scrolls where the table is too wide, so it takes the keyboard focus.
-        before, after = (
-            nodes.raw("", tag, format="html")
-            for tag in (
-                '<div class="ledger-box" role="region" tabindex="0" '
-                'aria-label="Every claim of the book">',
-                "</div>",
-            )
-        )
-        return nodes.container("", before, table, after)
+    def _summary(self, parts: dict[str, dict[Path, list[Claim]]]) -> nodes.Node:
+        """One row a part."""
+        rows = []
+        for part, claims in parts.items():
+            counts = Counter(claim.verdict for claim in _all([claims]))
+            cells = [[nodes.Text(str(counts[verdict]))] for verdict in VERDICTS]
+            rows.append(row([_link(f"{CHAPTERS}/{part}/index")], *cells))
+        heads = [f"{sign} {verdict}" for verdict, sign in VERDICTS.items()]
+        return table(["Part", *heads], rows, (6, 2, 2, 3), "Verdicts of every part")
 
-    def _rows(self, book: dict[str, list[Claim]]) -> Iterator[nodes.row]:
-        for notebook, claims in book.items():
-            docname = f"{CHAPTERS}/{notebook.removesuffix('.ipynb')}"
-            for claim in claims:
-                link = nodes.reference("", docname, internal=True)
-                link["ledger"] = (docname, f"claim-{claim.id}")
-                yield _row([[nodes.Text(claim.sentence)], [_verdict(claim.verdict)], [link]])
+    def _tables(self, part: dict[Path, list[Claim]]) -> Iterator[nodes.Node]:
+        """One table a chapter."""
+        for path, claims in part.items():
+            if claims:
+                yield nodes.paragraph("", "", chapter_link(path), classes=["ledger-chapter"])
+                rows = [row([_link(*_row_of(path, c), c.sentence)], [_verdict(c)]) for c in claims]
+                yield table(["Claim", "Verdict"], rows, (6, 2), "Claims of this chapter")
 
 
 class Verdict(SphinxRole):
@@ -69,38 +83,80 @@ class Verdict(SphinxRole):
     def run(self) -> tuple[list[nodes.Node], list[nodes.system_message]]:
         """Sphinx calls this where the role stands."""
         self.env.note_reread()
-        if "claims" not in self.env.temp_data:  # which Sphinx empties after every page
-            book = read_book(Path(self.env.srcdir) / CHAPTERS)
-            self.env.temp_data["claims"] = {
-                claim.id: (notebook, claim) for notebook, claims in book.items() for claim in claims
-            }
-        if self.text not in self.env.temp_data["claims"]:
-            logger.warning("no chapter has a claim %r", self.text, location=self.get_location())
-            return [], []
-        notebook, claim = self.env.temp_data["claims"][self.text]
-        target = f"{CHAPTERS}/{notebook.removesuffix('.ipynb')}", f"claim-{claim.id}"
-        link = nodes.reference("", "", _verdict(claim.verdict), internal=True, ledger=target)
-        link["reftitle"] = claim.sentence
-        return [link], []
+        chapters = Path(self.env.srcdir) / CHAPTERS
+        for notebook, claims in _book(chapters).items():
+            for claim in claims:
+                if claim.id == self.text:
+                    link = _link(*_row_of(chapters / notebook, claim), node=_verdict(claim))
+                    link["reftitle"] = claim.sentence
+                    return [link], []
+        logger.warning("no chapter has a claim %r", self.text, location=self.get_location())
+        return [], []
 
 
-def _row(cells: object) -> nodes.row:
+@cache
+def _book(chapters: Path) -> dict[str, list[Claim]]:
+    """Read once a build."""
+    return read_book(chapters)
+
+
+def _all(parts: Iterable[dict[Path, list[Claim]]]) -> list[Claim]:
+    return [claim for part in parts for claims in part.values() for claim in claims]
+
+
+def table(
+    titles: Sequence[str], rows: Iterable[nodes.row], widths: Sequence[int], label: str
+) -> nodes.Node:
+    """A table in a box that scrolls where it is too wide, and so takes the keyboard focus."""
+    group = nodes.tgroup(cols=len(titles))
+    group += [nodes.colspec(colwidth=width) for width in widths]
+    head = nodes.thead("", row(*([nodes.Text(title)] for title in titles)))
+    group += [head, nodes.tbody("", *rows)]
+    box = f'<div class="ledger-box" role="region" tabindex="0" aria-label="{label}">'
+    before, after = (nodes.raw("", tag, format="html") for tag in (box, "</div>"))
+    return nodes.container("", before, nodes.table("", group, classes=["ledger"]), after)
+
+
+def row(*cells: Iterable[nodes.Node]) -> nodes.row:
+    """A row of a table from the contents of its cells."""
     return nodes.row("", *(nodes.entry("", nodes.paragraph("", "", *cell)) for cell in cells))
 
 
-def _verdict(verdict: str, count: str = "") -> nodes.inline:
-    text = f"{VERDICTS[verdict]} {count}{verdict}"
-    return nodes.inline(text=text, classes=["mtl-verdict", f"mtl-{verdict}"])
-
-
-def _counts(verdicts: Counter[str]) -> nodes.paragraph:
-    parts = [_verdict(verdict, f"{verdicts[verdict]} ") for verdict in VERDICTS]
-    spaced = [node for part in parts for node in (part, nodes.Text(" "))]
+def verdict_counts(claims: Iterable[Claim]) -> nodes.paragraph:
+    """How many of each verdict, in colour and in words."""
+    counts = Counter(claim.verdict for claim in claims)
+    marks = [_mark(v, f"{sign} {counts[v]} {v}") for v, sign in VERDICTS.items()]
+    spaced = [node for mark in marks for node in (mark, nodes.Text(" "))]
     return nodes.paragraph("", "", *spaced, classes=["ledger-counts"])
 
 
+def _verdict(claim: Claim) -> nodes.inline:
+    return _mark(claim.verdict, f"{VERDICTS[claim.verdict]} {claim.verdict}")
+
+
+def _mark(verdict: str, text: str) -> nodes.inline:
+    return nodes.inline(text=text, classes=["mtl-verdict", f"mtl-{verdict}"])
+
+
+def _row_of(notebook: Path, claim: Claim) -> tuple[str, str]:
+    """Name of the page and of the row in it."""
+    return f"{CHAPTERS}/{notebook.parent.name}/{notebook.stem}", f"claim-{claim.id}"
+
+
+def chapter_link(notebook: Path, text: str = "") -> nodes.reference:
+    """Link to a chapter's page, with its title where no text is given."""
+    return _link(f"{CHAPTERS}/{notebook.parent.name}/{notebook.stem}", text=text)
+
+
+def _link(
+    docname: str, anchor: str = "", text: str = "", node: nodes.Node | None = None
+) -> nodes.reference:
+    inside = [node] if node else [nodes.Text(text)] if text else []
+    return nodes.reference("", "", *inside, internal=True, ledger=(docname, anchor))
+
+
 def resolve_links(app: Sphinx, doctree: nodes.document, docname: str) -> None:
-    """Point links to the claim's row; those of the table show the chapter's title.
+    """Give links their addresses, and the page's title as text where they have none.
 
     A chapter that is not in the table of contents has no page: its path stays as plain text.
     """
@@ -109,9 +165,9 @@ def resolve_links(app: Sphinx, doctree: nodes.document, docname: str) -> None:
             continue
         target, anchor = link.attributes.pop("ledger")
         if target in app.env.titles:
-            link["refuri"] = f"{app.builder.get_relative_uri(docname, target)}#{anchor}"
-            if "reftitle" not in link:
-                link.children = [nodes.Text(app.env.titles[target].astext())]
+            link["refuri"] = app.builder.get_relative_uri(docname, target)
+            link["refuri"] += f"#{anchor}" if anchor else ""
+            link.children = link.children or [nodes.Text(app.env.titles[target].astext())]
         else:
             link.replace_self(nodes.Text(target))
 

@@ -26,6 +26,7 @@ _SETTINGS = (
 )
 _MOST_PRINTINGS = 3
 _SHORT = 14  # lines of code that stay on one page
+_FITTING = 100  # characters on a line, in the size that print.css gives to code
 _OPTIONS = {"prefer_css_page_size": True, "print_background": True}
 # To a screen reader a formula is what was typed, not its glyphs one by one.
 _NAME_FORMULAS = """() => {
@@ -130,8 +131,12 @@ def _article(book: paper.Book, leaf: paper.Leaf, page: str) -> str:
         place = (book.folder / leaf.name).parent / str(image["src"])
         image["src"] = _relative(book, place)
     for code in body.select("pre"):
-        if code.get_text().count("\n") <= _SHORT:
+        lines = code.get_text().splitlines()
+        if len(lines) <= _SHORT:
             code["class"] = "short"
+        longest = max(map(len, lines), default=0)
+        if longest > _FITTING:  # a table that somebody printed; broken lines would ruin it
+            code["style"] = f"font-size: {max(0.5, 0.72 * _FITTING / longest):.3f}em"
     below = leaf.level + bool(leaf.part)  # parts have the first level of headings
     for heading in body.find_all(re.compile("^h[1-6]$")):
         level = int(heading.name[1])

@@ -2,29 +2,32 @@
 
 import io
 from base64 import b64encode
-from pathlib import Path
 
 import nbformat
 import pytest
 from nbformat.v4 import new_markdown_cell, new_notebook
 from sphinx.application import Sphinx
+from sphinx.util.docutils import docutils_namespace
 
-EXTENSIONS = Path(__file__).parents[2] / "book" / "_ext"
 PICTURE = b"not really a picture, but Sphinx only copies it"
 
 
 @pytest.fixture
-def build(tmp_path, monkeypatch):
+def build(tmp_path):
     """Build a page from Markdown with one attachment, `answer.png`; gives its HTML and warnings."""
-    monkeypatch.syspath_prepend(EXTENSIONS)
 
     def run(markdown):
         cell = new_markdown_cell(f"# Title\n\n{markdown}")
         cell.attachments = {"answer.png": {"image/png": b64encode(PICTURE).decode()}}
         nbformat.write(new_notebook(cells=[cell]), tmp_path / "index.ipynb")
-        settings = {"extensions": ["myst_nb", "attachments"], "nb_execution_mode": "off"}
+        settings = {
+            "extensions": ["myst_nb", "attachments"],
+            "nb_execution_mode": "off",
+            "source_suffix": {},  # or extensions add to the default of all later builds
+        }
         out, trees, warnings = tmp_path / "build" / "html", tmp_path / "build" / "t", io.StringIO()
-        Sphinx(tmp_path, None, out, trees, "html", settings, None, warnings).build()
+        with docutils_namespace():
+            Sphinx(tmp_path, None, out, trees, "html", settings, None, warnings).build()
         return (out / "index.html").read_text(encoding="utf-8"), out, warnings.getvalue()
 
     return run

@@ -62,8 +62,7 @@ def address(tmp_path_factory):
         "html_css_files": ["book.css"],
     }
     warnings = io.StringIO()
-    with pytest.MonkeyPatch.context() as patch, docutils_namespace():
-        patch.syspath_prepend(ROOT / "book" / "_ext")
+    with docutils_namespace():
         folders = (source, None, out, folder / "doctrees")
         Sphinx(*folders, "html", settings, status=None, warning=warnings).build()
     assert warnings.getvalue() == ""

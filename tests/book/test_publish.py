@@ -5,7 +5,6 @@ The site is built once more, with an address, as the workflows build it.
 
 import hashlib
 import html
-import importlib
 import json
 import os
 import re
@@ -20,6 +19,7 @@ import check
 import hosted
 import nbformat
 import pytest
+import repository
 import yaml
 from IPython.core.inputtransformer2 import TransformerManager
 from sphinx.errors import ConfigError
@@ -45,8 +45,6 @@ site = pytest.mark.site
 @pytest.fixture
 def buttons(monkeypatch):
     """What the extension turns on for an address in the settings and one in the environment."""
-    monkeypatch.syspath_prepend(ROOT / "book" / "_ext")
-    repository = importlib.import_module("repository")
 
     def turn_on(setting, variable=None):
         monkeypatch.delenv("REPOSITORY", raising=False)
@@ -257,7 +255,8 @@ def test_every_chapter_opens_in_binder_and_colab(unpacked):
             f'"https://mybinder.org/v2/gh/NAME/REPOSITORY/main?urlpath=lab/tree/{chapter}"' in text
         )
         colab = "https://colab.research.google.com/github/NAME/REPOSITORY/blob"
-        assert re.findall(f'"{colab}/([^"]+)"', text) == [f"{hosted.BRANCH}/{chapter}"]
+        # At the top of the page, and in words at the chapter's head.
+        assert re.findall(f'"{colab}/([^"]+)"', text) == 2 * [f"{hosted.BRANCH}/{chapter}"]
     home = (unpacked / "book" / "index.html").read_text(encoding="utf-8")
     assert f'"{ADDRESS}"' in home
     assert "colab.research" not in home  # nothing to run there

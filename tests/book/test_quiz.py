@@ -42,8 +42,7 @@ def build(folder, builder, pages):
         "suppress_warnings": ["myst.xref_missing"],
     }
     folders = (source, None, folder / builder, folder / "doctrees")
-    with pytest.MonkeyPatch.context() as patch, docutils_namespace():
-        patch.syspath_prepend(ROOT / "book" / "_ext")
+    with docutils_namespace():
         app = Sphinx(*folders, builder, settings, status=None, warning=warnings)
         app.build()
     kept = [line for line in warnings.getvalue().splitlines() if "any toctree" not in line]

@@ -131,10 +131,10 @@ def test_a_folded_solution_opens(site, browser):
     page.close()
 
 
-def test_the_ledger_on_the_home_page_leads_to_the_claim(site, browser):
+def test_the_ledger_of_a_part_leads_to_the_claim(site, browser):
     page = browser.new_page(viewport={"width": WIDE, "height": 900})
-    page.goto((site / "book" / "index.html").as_uri())
-    link = page.locator("table.ledger a").first
+    page.goto((site / "chapters" / "02_concepts" / "index.html").as_uri())
+    link = page.locator("table.ledger td a").first
     target = link.get_attribute("href")
     link.click()
     page.wait_for_url(f"**/{Path(target.split('#')[0]).name}*", timeout=5000)

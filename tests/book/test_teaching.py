@@ -8,6 +8,7 @@ from functools import cache
 from pathlib import Path
 
 import notebooks
+import overview
 import pytest
 import yaml
 from markdown_it import MarkdownIt
@@ -33,7 +34,6 @@ VERDICTS = {
     c.id: c.verdict for found in claims.read_book(notebooks.CHAPTERS).values() for c in found
 }
 
-WORDS_A_MINUTE = 200
 MINUTES_A_PRACTICE_EXERCISE = 15
 MINUTES_A_SET, MINUTES_A_QUIZ = 120, 15
 
@@ -135,13 +135,20 @@ def cited(text):
     return set(re.findall(r"\{claim\}`([^`]+)`", text))
 
 
-@pytest.mark.parametrize("name", CHAPTERS)
+def texts_about_verdicts():
+    """Sections of the guide, and the first page of every part of the book."""
+    overviews = ROOT.glob("chapters/*/index.md")
+    return sections() | {p.parent.name: p.read_text("utf-8") for p in overviews}
+
+
+@pytest.mark.parametrize("name", texts_about_verdicts())
 def test_the_words_of_a_section_rest_on_today_s_verdicts(name):
     """A section names the verdicts that its sentences were written for: all that it cites."""
-    line = re.search(r"^% claims: (.+)$", sections()[name], re.M)[1]
+    text = texts_about_verdicts()[name]
+    line = re.search(r"^% claims: (.+)$", text, re.M)[1]
     pinned = dict(pair.split("=") for pair in line.split())
     assert pinned == {claim: VERDICTS[claim] for claim in pinned}, "rewrite the sentence"
-    assert set(pinned) == cited(sections()[name])
+    assert set(pinned) == cited(text)
 
 
 @pytest.mark.parametrize("page", PAGES)
@@ -152,62 +159,13 @@ def test_every_claim_that_a_page_cites_is_in_the_ledger(page):
 # ---- Times ----
 
 
-def before_the_exercises(name):
-    return itertools.takewhile(
-        lambda cell: not re.search(r"^## Exercises$", cell.source, re.M), chapter(name).cells
-    )
+def read(name):
+    return overview.chapter(ROOT / f"{name}.ipynb")
 
 
-def reading_minutes(name):
-    """The rule that the guide states."""
-    words = pauses = 0
-    for cell in before_the_exercises(name):
-        if cell.cell_type == "markdown":
-            pauses += len(re.findall(r"\$\$.+?\$\$", cell.source, re.S))
-            text = re.sub(r"\$\$.+?\$\$|^```.*?^```", "", cell.source, flags=re.S | re.M)
-            words += len(text.split())
-        else:
-            pauses += "hide-input" not in cell.metadata.get("tags", [])
-            pauses += any("image/png" in output.get("data", {}) for output in cell.outputs)
-    return words / WORDS_A_MINUTE + pauses / 2
-
-
-def exercises(name):
-    """How many are for practice, and how many are open."""
-    text = "\n".join(cell.source for cell in chapter(name).cells if cell.cell_type == "markdown")
-    asked = len(re.findall(r"^`{3,}\{exercise\}", text, re.M))
-    solved = len(re.findall(r"^`{3,}\{solution\}", text, re.M))
-    return solved, asked - solved
-
-
-def times():
-    return {linked(row[0])[0]: row[1:] for row in rows(GUIDE, "How long it takes")}
-
-
-def test_the_table_of_times_has_every_chapter_in_order():
-    assert list(times()) == CHAPTERS
-
-
-@pytest.mark.parametrize("name", CHAPTERS)
-def test_reading_times_follow_the_rule(name):
-    minutes = int(times()[name][0])
-    assert minutes % 5 == 0
-    assert (
-        abs(minutes - reading_minutes(name)) <= 5
-    )  # rounding takes half of it, a rewrite the rest
-
-
-@pytest.mark.parametrize("name", CHAPTERS)
-def test_running_times_are_those_that_the_chapters_state(name):
-    stated = re.search(
-        r"\*\*It takes\*\* (.+?) on one processor core", chapter(name).cells[0].source
-    )
-    assert times()[name][1] == stated[1]
-
-
-@pytest.mark.parametrize("name", CHAPTERS)
-def test_exercises_are_counted(name):
-    assert tuple(map(int, times()[name][2:])) == exercises(name)
+def test_the_guide_states_the_rule_by_which_reading_times_are_computed():
+    assert f"{overview.WORDS_A_MINUTE} words a minute, and half a minute for each" in GUIDE
+    assert overview.MINUTES_A_PAUSE == 0.5
 
 
 # ---- Problem sets ----
@@ -275,8 +233,8 @@ def week_hours(row, practice):
     """Reading, some practice exercises a chapter, problem sets and quizzes, in hours."""
     minutes = 0.0
     for name in linked(row[1]):
-        solved = exercises(name)[0]
-        minutes += int(times()[name][0])
+        solved = read(name).exercises[0]
+        minutes += overview.rounded(read(name).minutes)
         minutes += MINUTES_A_PRACTICE_EXERCISE * min(practice, solved)
     minutes += MINUTES_A_SET * len(re.findall(r"\bps\d\b", row[3]))
     minutes += MINUTES_A_QUIZ * len(re.findall(r"\bquiz \d\b", row[3]))

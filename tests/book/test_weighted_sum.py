@@ -52,8 +52,7 @@ def build(folder, builder, text):
         "html_css_files": ["book.css"],
     }
     folders = (source, None, folder / builder, folder / "doctrees")
-    with pytest.MonkeyPatch.context() as patch, docutils_namespace():
-        patch.syspath_prepend(ROOT / "book" / "_ext")
+    with docutils_namespace():
         Sphinx(*folders, builder, settings, status=None, warning=warnings).build()
     return folder / builder, warnings.getvalue()
 
