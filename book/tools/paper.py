@@ -10,7 +10,8 @@ import re
 import shutil
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass
+from itertools import groupby
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import unquote, urldefrag
@@ -23,7 +24,7 @@ if TYPE_CHECKING:
     from playwright.sync_api import Browser
 
 __all__ = [
-    *("BROWSERS", "LICENCE", "MATHJAX", "PICTURE", "WORDS", "Book", "Leaf"),
+    *("BROWSERS", "LICENCE", "MATHJAX", "PICTURE", "WORDS", "Book", "Leaf", "Part"),
     *("browser", "html", "installed", "make", "open_offline", "read", "style", "title_page"),
 ]
 
@@ -44,9 +45,6 @@ _SCREEN = (
     ".hero-picture, .hero-picture ~ .figure-note, #the-map, .citation > .label"
 )
 _DEPRECATED = {"doc-biblioentry"}
-
-
-Place = tuple[str, str]  # a page's name, an anchor
 
 
 @dataclass
@@ -75,18 +73,35 @@ class Book:
     language: str
     leaves: list[Leaf]
     styles: dict[str, str]  # of code, "light" and "dark", by Pygments' names
-    moved: dict[Place, str] = field(default_factory=dict)  # pages of anchors that moved
 
     def colours(self, theme: str) -> str:
         """Style sheet of code."""
         return str(HtmlFormatter(style=self.styles[theme]).get_style_defs(".highlight"))
 
-    def parts(self) -> dict[str, list[Leaf]]:
-        """The leaves of each part; those before the first part are under an empty title."""
-        found: dict[str, list[Leaf]] = {}
-        for leaf in self.leaves:
-            found.setdefault(leaf.part, []).append(leaf)
-        return found
+    def parts(self) -> list["Part"]:
+        """What the table of contents shows; what is before the first part has no title."""
+        return [
+            Part(title, list(leaves))
+            for title, leaves in groupby(self.leaves, key=lambda leaf: leaf.part)
+        ]
+
+
+@dataclass
+class Part:
+    """Chapters that the table of contents puts under one title."""
+
+    title: str
+    leaves: list[Leaf]
+
+    @property
+    def opener(self) -> Leaf | None:
+        """The page that introduces the part under its own title, where there is one."""
+        return self.leaves[0] if self.leaves[0].title == self.title else None
+
+    @property
+    def chapters(self) -> list[Leaf]:
+        """All but the opener."""
+        return self.leaves[bool(self.opener) :]
 
 
 def read(folder: Path) -> Book:
@@ -104,11 +119,10 @@ def read(folder: Path) -> Book:
         leaves.append(leaf)
     known = (about[name] for name in ("title", "author", "language"))
     book = Book(folder, *known, leaves, about["styles"])
-    _move_ledger(book)
     _drop_colourless(book)
     names = {leaf.name for leaf in leaves}
     for leaf in leaves:
-        _resolve_links(leaf, names, book.moved, about["suffix"])
+        _resolve_links(leaf, names, about["suffix"])
     return book
 
 
@@ -157,21 +171,6 @@ def _make_ids_unique(body: BeautifulSoup) -> None:
             seen.add(str(tag["id"]))
 
 
-def _move_ledger(book: Book) -> None:
-    """Give the table of all claims, pages long, a place of its own before the bibliography."""
-    root = book.leaves[0]
-    table = root.body.select_one(".ledger-box")
-    section = table.find_parent("section") if table else None
-    if section is None or section.h2 is None:
-        return
-    part = book.leaves[-1].part
-    ledger = Leaf(f"{root.name}-ledger", part, 0, BeautifulSoup("", "html.parser"))
-    ledger.body.append(section.extract())
-    section.h2.name = "h1"
-    book.moved = {(root.name, str(tag["id"])): ledger.name for tag in ledger.body.select("[id]")}
-    book.leaves.insert(-1, ledger)
-
-
 def _drop_colourless(book: Book) -> None:
     """Half of a highlighted program's elements have no colour: they cost time and space only."""
     styles = book.colours("light") + book.colours("dark")
@@ -183,7 +182,7 @@ def _drop_colourless(book: Book) -> None:
         leaf.body.smooth()
 
 
-def _resolve_links(leaf: Leaf, names: set[str], moved: dict[Place, str], suffix: str) -> None:
+def _resolve_links(leaf: Leaf, names: set[str], suffix: str) -> None:
     """Name the page and the anchor that each link leads to in ``data-to`` and ``data-at``.
 
     Of links to what is on the site only, such as a live page or a download, the words stay.
@@ -193,7 +192,6 @@ def _resolve_links(leaf: Leaf, names: set[str], moved: dict[Place, str], suffix:
         if re.match(r"[a-z+]+:|/", path):
             continue
         to = leaf.name if not path else _joined(leaf.name, path).removesuffix(suffix)
-        to = moved.get((to, unquote(at)), to)
         if to in names:
             anchor["data-to"], anchor["data-at"] = to, unquote(at)
         else:

@@ -12,7 +12,6 @@ import sys
 import unicodedata
 import uuid
 import zipfile
-from collections.abc import Iterator
 from html import escape
 from pathlib import Path, PurePosixPath
 from posixpath import relpath
@@ -159,18 +158,20 @@ def _page(book: paper.Book, file: str, title: str, body: str) -> bytes:
 
 
 def _contents(book: paper.Book) -> str:
-    """What a reader shows as the table of contents: parts, chapters, pages below chapters."""
+    """What a reader shows as the table of contents: parts and chapters."""
     lines = []
-    for part, leaves in book.parts().items():
-        entries = "".join(_entries(leaves))
-        lines.append(f"<li><span>{escape(part)}</span><ol>{entries}</ol></li>" if part else entries)
+    for part in book.parts():
+        entries = "".join(f"<li>{_entry(leaf)}</li>" for leaf in part.chapters)
+        if part.title:
+            head = _entry(part.opener) if part.opener else f"<span>{escape(part.title)}</span>"
+            entries = f"<li>{head}<ol>{entries}</ol></li>"
+        lines.append(entries)
     heading = f"<h1>{paper.WORDS['contents']}</h1>"
     return f'<nav epub:type="toc" id="toc">{heading}<ol>{"".join(lines)}</ol></nav>'
 
 
-def _entries(leaves: list[paper.Leaf]) -> Iterator[str]:
-    for leaf in leaves:
-        yield f'<li><a href="{_file(leaf.name)}">{escape(leaf.title)}</a></li>'
+def _entry(leaf: paper.Leaf) -> str:
+    return f'<a href="{_file(leaf.name)}">{escape(leaf.title)}</a>'
 
 
 def _bind_leaf(book: paper.Book, leaf: paper.Leaf, files: dict[str, bytes]) -> None:

@@ -9,13 +9,14 @@ printed, the numbers are read from the PDF and written beside the links, and it 
 import io
 import re
 import sys
+from html import escape
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote, unquote
 
 import paper
 import pikepdf
-from bs4 import BeautifulSoup, Tag
+from bs4 import Tag
 
 __all__ = ["bind", "whole"]
 
@@ -70,12 +71,12 @@ def whole(book: paper.Book) -> str:
         f'<nav class="contents"><h1>{paper.WORDS["contents"]}</h1><ol>{_contents(book)}</ol></nav>',
     ]
     rules = []
-    for number, (part, leaves) in enumerate(book.parts().items()):
-        if part:
-            body.append(_part(part, leaves, number))
-        for leaf in leaves:
-            rules.append(_running_titles(names[leaf.name], part, leaf.title))
-            body.append(_article(book, leaf, names[leaf.name]))
+    for number, part in enumerate(book.parts()):
+        if part.title and not part.opener:
+            body.append(_part(part, number))
+        for leaf in part.leaves:
+            rules.append(_running_titles(names[leaf.name], part.title, leaf.title))
+            body.append(_article(book, leaf, names[leaf.name], leaf is part.opener))
     css = "\n".join([book.colours("light"), paper.style("paper", "print"), *rules])
     scripts = [_SETTINGS, f'<script src="{_relative(book, paper.MATHJAX)}"></script>']
     return paper.html(book, f'<main class="paper">{"".join(body)}</main>', css, scripts)
@@ -90,37 +91,46 @@ def _anchor(name: str, anchor: str = "") -> str:
     return f"{name}:{anchor}" if anchor else name
 
 
-def _entry(leaf: paper.Leaf) -> str:
-    title = BeautifulSoup("", "html.parser").new_tag("span")
-    title.string = leaf.title
-    return f'<li><a href="#{quote(_anchor(leaf.name))}" data-page="000">{title}</a></li>'
+def _entry(anchor: str, title: str) -> str:
+    """A line of the table of contents; the number is not known yet."""
+    href = quote(anchor)
+    return f'<a href="#{href}" data-page="000"><span>{escape(title)}</span></a>'
+
+
+def _entries(leaves: list[paper.Leaf]) -> str:
+    lines = (f"<li>{_entry(_anchor(leaf.name), leaf.title)}</li>" for leaf in leaves)
+    return f"<ol>{''.join(lines)}</ol>"
 
 
 def _contents(book: paper.Book) -> str:
     lines = []
-    for part, leaves in book.parts().items():
-        entries = "".join(_entry(leaf) for leaf in leaves)
-        head = f'<div class="part-name">{part}</div>' if part else ""
-        lines.append(f"<li>{head}<ol>{entries}</ol></li>")
+    for number, part in enumerate(book.parts()):
+        start = part.opener.name if part.opener else f"part:{number}"
+        head = f'<div class="part-name">{_entry(start, part.title)}</div>' if part.title else ""
+        lines.append(f"<li>{head}{_entries(part.chapters)}</li>")
     return "".join(lines)
 
 
-def _part(title: str, leaves: list[paper.Leaf], number: int) -> str:
-    entries = "".join(_entry(leaf) for leaf in leaves)
-    return f'<section class="part" id="part:{number}"><h1>{title}</h1><ol>{entries}</ol></section>'
+def _part(part: paper.Part, number: int) -> str:
+    """The page of a part that has none of its own."""
+    return (
+        f'<section class="part" id="part:{number}"><h1>{escape(part.title)}</h1>'
+        f"{_entries(part.leaves)}</section>"
+    )
 
 
 def _running_titles(page: str, part: str, chapter: str) -> str:
     """What stands above the text of a chapter."""
     look = 'color: #5d6570; font: italic 9pt "Liberation Serif", Georgia, serif'
-    left, right = (text.replace("\\", "").replace('"', '\\"') for text in (part, chapter))
+    right = "" if chapter == part else chapter
+    left, right = (text.replace("\\", "").replace('"', '\\"') for text in (part, right))
     return (
         f'@page {page} {{ @top-left {{ content: "{left}"; {look} }} '
         f'@top-right {{ content: "{right}"; {look} }} }}'
     )
 
 
-def _article(book: paper.Book, leaf: paper.Leaf, page: str) -> str:
+def _article(book: paper.Book, leaf: paper.Leaf, page: str, opens: bool) -> str:
     """A chapter with its anchors, links and pictures where they are on the one page."""
     body = leaf.body
     for tag in body.find_all(id=True):
@@ -141,7 +151,7 @@ def _article(book: paper.Book, leaf: paper.Leaf, page: str) -> str:
     for heading in body.find_all(re.compile("^h[1-6]$")):
         level = int(heading.name[1])
         heading["class"] = f"level-{level}"
-        heading.name = f"h{min(6, level + below)}"
+        heading.name = f"h{1 if opens and level == 1 else min(6, level + below)}"
     return f'<article id="{_anchor(leaf.name)}" style="page: {page}">{body}</article>'
 
 
