@@ -21,7 +21,10 @@ TEACH := $(BIN)/python assignments/tools/teach.py
 
 NOTEBOOKS := $(shell find chapters -name '*.ipynb' -not -path '*/.ipynb_checkpoints/*' 2>/dev/null)
 SITE := _build/html/index.html
-ARCHIVE := _build/multi-task-learning-for-image-generation.zip
+NAME := _build/multi-task-learning-for-image-generation
+ARCHIVE := $(NAME).zip
+# Made by Sphinx below this folder, bound by book/tools/paper_pdf.py and paper_epub.py.
+PAPER := _build/paper
 # The book's public address, where _config.yml does not say it: buttons for Binder and Colab.
 export REPOSITORY ?=
 
@@ -30,8 +33,8 @@ export OMP_NUM_THREADS = 1
 export PIP_DISABLE_PIP_VERSION_CHECK = 1
 
 .DEFAULT_GOAL := help
-.PHONY: help env book audit zip links hosted release test claims lab notebooks assignments grade \
-  feedback bench lint format clean
+.PHONY: help env book audit zip pages pdf epub links hosted release test claims lab notebooks \
+  assignments grade feedback bench lint format clean
 
 help: ## list the targets
 	@grep -E '^[a-z]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-11s %s\n", $$1, $$2}'
@@ -62,14 +65,26 @@ zip: book ## the site as one file to open without a server, with its SHA-256 che
 audit: book ## weigh every page, and score some with Lighthouse where Node.js is installed
 	$(BIN)/python book/tools/audit.py $(dir $(SITE))
 
+# What the PDF and the EPUB are made of.
+pages: env
+	@$(BIN)/jupyter-book build . --quiet -W -n --keep-going --builder custom --custom-builder paper \
+	  --path-output $(PAPER)
+
+pdf: pages ## the book to print, A4, with bookmarks; needs an installed Chromium
+	@$(BIN)/python book/tools/paper_pdf.py $(PAPER)/_build/paper $(NAME).pdf
+
+epub: pages ## the book for a reading device; needs an installed Chromium
+	@$(BIN)/python book/tools/paper_epub.py $(PAPER)/_build/paper $(NAME).epub
+
 links: env ## ask every other host that the book links to; needs a network
 	$(BIN)/jupyter-book build . --quiet -W --keep-going --builder linkcheck --path-output _build/links
 
 hosted: ## chapters for Colab, which install the library: make hosted REPOSITORY=... [PUSH=origin]
 	$(PYTHON) book/tools/hosted.py --repository "$(REPOSITORY)" $(if $(PUSH),--push "$(PUSH)")
 
-release: ## after make zip: publish it under a tag, on GitHub: make release TAG=v1.0
-	gh release create "$(TAG)" --verify-tag --generate-notes $(ARCHIVE) $(ARCHIVE).sha256
+release: ## after make zip, pdf, epub: publish all three under a tag, on GitHub: make release TAG=v1.0
+	gh release create "$(TAG)" --verify-tag --generate-notes \
+	  $(foreach kind,zip pdf epub,$(NAME).$(kind) $(NAME).$(kind).sha256)
 
 test: env ## library, structure of the chapters, every notebook run again and compared, the site
 	$(BIN)/python -m pytest -n 2 --dist loadfile -m "not site"

@@ -13,13 +13,14 @@ from mtl_lib.recipes import painter
 
 __all__ = ["add_page", "setup"]
 
+SCREEN = ("html", "dirhtml")  # builders of pages for a screen
 SOURCE = Path(__file__).parents[1] / "playground"
 FOLDER = "playground"
 
 
 def add_page(app: Sphinx, exception: Exception | None) -> None:
     """Copy the page and export the network, where a site was built without error."""
-    if exception is None and app.builder.format == "html":
+    if exception is None and app.builder.name in SCREEN:
         folder = Path(app.outdir) / FOLDER
         shutil.copytree(SOURCE, folder, dirs_exist_ok=True)
         painter.export(folder)

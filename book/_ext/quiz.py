@@ -3,7 +3,8 @@
 Its body is Markdown, so that a translation finds every sentence: the question, a task list with
 one option marked, an explanation below each option, and what to read again. Without a script the
 page is a list with an explanation to unfold below each option; `quiz.js` makes a form of it.
-Builders of another kind, such as LaTeX and EPUB, get the answers at the end of the page.
+Builders of another kind, such as that of the PDF and the EPUB, get the answers at the end of the
+page: the right one first, then what is wrong with the others.
 """
 
 from docutils import nodes
@@ -54,7 +55,10 @@ class Quiz(SphinxDirective):
             again = [node.deepcopy() for node in body[place + 1 :]]
             why = [self._words("right" if right else "wrong"), *option[1:], *again]
             options += nodes.list_item("", option[0], nodes.container("", *why))
-        quiz = nodes.container(classes=["quiz"], right=marked.index(True), **self.options)
+        again = len(body) - place - 1
+        quiz = nodes.container(
+            classes=["quiz"], right=marked.index(True), again=again, **self.options
+        )
         quiz += nodes.container("", *body[:place], classes=["quiz-question"])
         quiz += options
         quiz += nodes.container("", *map(self._words, ("check", "unfold", "score", "answers")))
@@ -103,14 +107,33 @@ def _unfold(question: nodes.Element, options: nodes.Element, words: nodes.Elemen
 
 
 def _answer(number: int, quiz: nodes.Element) -> nodes.list_item:
-    """Number the question, fold its explanations away, and return the right one."""
+    """Number the question and letter its options; return what stood below them."""
     question, options, words = quiz
     question[0].insert(0, nodes.Text(f"{number}. "))
-    option, explanation = options[quiz["right"]]
-    for other in options:
-        del other[1]
     quiz.remove(words)
-    return nodes.list_item("", option.deepcopy(), *explanation[1:])
+    lettered = nodes.enumerated_list(enumtype="loweralpha", prefix="", suffix=")")
+    order = sorted(range(len(options)), key=lambda place: place != quiz["right"])
+    answer = nodes.list_item()
+    for place in order:
+        option, explanation = options[place]
+        last = len(explanation) - quiz["again"]
+        if place == quiz["right"]:
+            right = option.deepcopy()
+            right.insert(0, nodes.strong("", f"{_letter(place)}) "))
+            answer += right
+            read_again = [node.deepcopy() for node in explanation[last:]]
+        else:
+            explanation[1].insert(0, nodes.Text(f"{_letter(place)}) "))
+        answer.extend(explanation[1:last])
+    answer.extend(read_again)
+    for option in options:
+        lettered += nodes.list_item("", option[0])
+    options.replace_self(lettered)
+    return answer
+
+
+def _letter(place: int) -> str:
+    return chr(ord("a") + place)
 
 
 def _raw(tag: str) -> nodes.raw:

@@ -11,7 +11,7 @@ import sys
 import zipfile
 from pathlib import Path
 
-__all__ = ["archive", "main"]
+__all__ = ["archive", "main", "write_checksum"]
 
 _FIRST_DAY = (1980, 1, 1, 0, 0, 0)  # the earliest that a zip can say
 _READABLE = 0o100644 << 16
@@ -31,8 +31,12 @@ def archive(site: Path, target: Path) -> str:
             entry.external_attr = _READABLE
             entry.create_system = 3  # Unix, on every system
             bundle.writestr(entry, path.read_bytes(), zipfile.ZIP_DEFLATED, 9)
+    return write_checksum(target)
+
+
+def write_checksum(target: Path) -> str:
+    """Write the SHA-256 checksum of a file beside it, as ``sha256sum --check`` reads it."""
     checksum = hashlib.sha256(target.read_bytes()).hexdigest()
-    # What `sha256sum --check` reads.
     target.with_name(target.name + ".sha256").write_text(f"{checksum}  {target.name}\n", "utf-8")
     return checksum
 

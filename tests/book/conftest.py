@@ -1,16 +1,15 @@
 """One built site and one browser for all tests of pages."""
 
 import os
-import shutil
 import subprocess
 import sys
 from pathlib import Path
 
+import paper
 import pytest
 
 ROOT = Path(__file__).parents[2]
 
-BROWSERS = ("chromium", "chromium-browser", "google-chrome", "chrome")
 # Without these, Chromium asks for updates and lists, and waits for a network that may not be there.
 ARGUMENTS = (
     *("--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run"),
@@ -33,9 +32,9 @@ def site(tmp_path_factory):
 @pytest.fixture(scope="session")
 def browser():
     """An installed Chromium; where there is none, the tests that need it are skipped."""
-    path = next(filter(None, map(shutil.which, BROWSERS)), None)
+    path = paper.installed()
     if path is None:
-        pytest.skip(f"no browser here: install one of {', '.join(BROWSERS)}")
+        pytest.skip(f"no browser here: install one of {', '.join(paper.BROWSERS)}")
     sync_api = pytest.importorskip("playwright.sync_api")
     with sync_api.sync_playwright() as playwright:
         running = playwright.chromium.launch(executable_path=path, args=list(ARGUMENTS))
@@ -69,15 +68,3 @@ def offline_page(browser):
     for context in contexts:
         context.close()
     assert wrong == []
-
-
-@pytest.fixture(scope="session")
-def site(tmp_path_factory):
-    """Folder of a fresh build with warnings as errors, as `make book` builds it."""
-    out = tmp_path_factory.mktemp("site")
-    options = ("--quiet", "-W", "-n", "--keep-going", "--all", "--path-output", out)
-    command = [Path(sys.executable).with_name("jupyter-book"), "build", ROOT, *options]
-    environment = {name: value for name, value in os.environ.items() if name != "REPOSITORY"}
-    run = subprocess.run(command, capture_output=True, text=True, env=environment)
-    assert run.returncode == 0, run.stdout + run.stderr
-    return out / "_build" / "html"

@@ -188,7 +188,7 @@ def test_every_task_of_publishing_has_its_workflow():
     assert ran == {
         "links": {"links"},
         "pages": {"book", "hosted"},
-        "release": {"zip", "release"},
+        "release": {"zip", "pdf", "epub", "release"},
         "test": {"lint", "test", "claims"},
     }
 
