@@ -31,6 +31,9 @@ bias
 copying
   Handing out what was there.
 
+data
+  What is given.
+
 data copying
   *Copying* of images.
 
