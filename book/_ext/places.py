@@ -20,7 +20,7 @@ from sphinx.util.docutils import SphinxDirective
 from sphinx.util.matching import Matcher
 from terms import definitions
 
-__all__ = ["Place", "Places", "places", "setup"]
+__all__ = ["Links", "Place", "Places", "places", "separated", "setup"]
 
 _OBJECTS = ("class", "function", "exception")  # methods stand with their class
 
@@ -61,13 +61,14 @@ class Places(SphinxDirective):
         return [nodes.container(classes=["places"], places=kind)]
 
 
-class _Links:
+class Links:
     """Links from the page that is written to others."""
 
     def __init__(self, app: Sphinx, page: str) -> None:
         self.app, self.env, self.page = app, app.env, page
 
     def to(self, page: str, anchor: str, shown: nodes.Node, **more: Any) -> nodes.reference:
+        """A link that shows a node."""
         address = self.app.builder.get_relative_uri(self.page, page)
         return nodes.reference("", "", shown, internal=True, refuri=f"{address}#{anchor}", **more)
 
@@ -85,11 +86,11 @@ class _Links:
 
 def resolve(app: Sphinx, doctree: nodes.document, docname: str) -> None:
     """Fill the lists, now that all pages are read."""
-    links = _Links(app, docname)
+    links = Links(app, docname)
     if items := _defined(doctree):
         found = places(app.env)
     for item in items:
-        if line := _separated(links.line(found.get(item[0].astext(), []), titles=1)):
+        if line := separated(links.line(found.get(item[0].astext(), []), titles=1)):
             item[-1] += nodes.paragraph("", "", *line, classes=["term-places"])
     for node in [n for n in doctree.findall(nodes.container) if "places" in n]:
         node += _LISTS[node["places"]](links)
@@ -100,11 +101,12 @@ def _defined(doctree: nodes.document) -> list[nodes.definition_list_item]:
     return [item for g in glossaries for item in g.findall(nodes.definition_list_item)]
 
 
-def _separated(links: Iterable[nodes.Node]) -> list[nodes.Node]:
+def separated(links: Iterable[nodes.Node]) -> list[nodes.Node]:
+    """Links with a dot between them."""
     return [node for link in links for node in (nodes.Text(" · "), link)][1:]
 
 
-def _terms(links: _Links) -> list[nodes.Node]:
+def _terms(links: Links) -> list[nodes.Node]:
     """Terms and names under their letters; above them the letters."""
     defined, found = definitions(links.env), places(links.env)
     in_code = {_key(o.name): o for o in _library(links.env) if "recipes" not in o.module}
@@ -142,7 +144,7 @@ def _library(env: BuildEnvironment) -> Iterator[_Object]:
             yield _Object(name, module.partition(".")[2], entry.docname, entry.node_id)
 
 
-def _names(links: _Links) -> list[nodes.Node]:
+def _names(links: Links) -> list[nodes.Node]:
     """Names of the library, each with the modules that have it."""
     entries = nodes.bullet_list("")
     objects = sorted(_library(links.env), key=lambda o: (o.name.lower(), o.name, o.module))
@@ -154,7 +156,7 @@ def _names(links: _Links) -> list[nodes.Node]:
 
 def _entry(shown: nodes.Node, line: list[nodes.Node]) -> nodes.list_item:
     blank = [nodes.Text("  ")] if line else []
-    return nodes.list_item("", nodes.paragraph("", "", shown, *blank, *_separated(line)))
+    return nodes.list_item("", nodes.paragraph("", "", shown, *blank, *separated(line)))
 
 
 def _key(name: str) -> str:

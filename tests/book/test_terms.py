@@ -31,6 +31,9 @@ bias
 copying
   Handing out what was there.
 
+data
+  What is given.
+
 data copying
   *Copying* of images.
 
@@ -65,12 +68,12 @@ CASES = {
     "no code": ("`bias`\n\n```python\nbias = 1\n```", []),
     "no formula": ("$bias$\n\n$$\nbias\n$$", []),
     "no link": ("[bias](everyday.md) [**bias**](everyday.md)", []),
-    "no quotation": ("> A bias, he said.\n\nA bias, he says.", [BIAS]),
+    "no quotation": ("> Bias, he said.\n\nA bias, he says.", [BIAS]),
     "no caption": ("```{figure} dot.png\n:alt: bias\n\nThe bias.\n```", []),
     "no head of a table": ("| bias |\n|---|\n| memory |", [MEMORY]),
     "lists": ("- bias\n\n1. memory", [BIAS, MEMORY]),
     "italics and bold": ("*bias* and **data copying**.", [BIAS, ("data copying",) * 2]),
-    "equal texts in a paragraph": ("*bias*, *bias*, *memory*, *memory*", [BIAS, MEMORY]),
+    "equal texts in a paragraph": ("*bias*, **bias**, *memory*, **memory**", [BIAS, MEMORY]),
 }
 PAGES = {
     "everyday": "# Page\n\nA copying of no sense.\n\nThe **copying** of the book, and bias.",
