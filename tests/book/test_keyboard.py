@@ -98,7 +98,7 @@ def test_a_search_in_a_folder_finds_the_chapter(site, browser):
     page.wait_for_url("**/search.html?q=*")
     found = page.locator("#search-results a", has_text="What does a weighted sum of losses")
     found.first.click(timeout=10_000)
-    page.wait_for_url("**/01_weighted_sum.html*", timeout=5000)
+    page.wait_for_url("**/01_weighted_sum.html*", timeout=10_000, wait_until="commit")
     page.close()
     assert [url for url in asked if not url.startswith("file:")] == []
 
