@@ -20,9 +20,11 @@ from bs4 import Tag
 
 __all__ = ["bind", "whole"]
 
-# Only formulas are formulas, whatever the text around them looks like.
-_FORMULAS_ONLY = {"ignoreHtmlClass": "paper", "processHtmlClass": "math"}
+# Only formulas are formulas, whatever the text around them looks like. For screen readers they get
+# names below, which a PDF carries; hidden MathML it would only carry twice.
+_OWN = {"enableAssistiveMml": False, "ignoreHtmlClass": "paper", "processHtmlClass": "math"}
 _MOST_PRINTINGS = 3
+_HEADING = re.compile("^h[1-6]$")
 _SHORT = 14  # lines of code that stay on one page
 _FITTING = 100  # characters on a line, in the size that print.css gives to code
 _OPTIONS = {"prefer_css_page_size": True, "print_background": True}
@@ -55,9 +57,25 @@ def _finish(book: paper.Book, printed: bytes, target: Path) -> str:
         pdf.docinfo["/Title"], pdf.docinfo["/Author"] = book.title, book.author
         pdf.Root.PageMode = pikepdf.Name.UseOutlines
         pdf.Root.ViewerPreferences = pikepdf.Dictionary(DisplayDocTitle=True)
+        _spell_bookmarks(pdf, book)
         packed = pikepdf.ObjectStreamMode.generate
         pdf.save(target, object_stream_mode=packed, deterministic_id=True)
         return f"{len(pdf.pages)} pages"
+
+
+def _spell_bookmarks(pdf: pikepdf.Pdf, book: paper.Book) -> None:
+    """Chromium forgets the blank where a heading goes on in another line."""
+    headings = [h.get_text() for leaf in book.leaves for h in leaf.body.find_all(_HEADING)]
+    headings += [part.title for part in book.parts()]
+    spelled = {"".join(text.split()): " ".join(text.split()) for text in headings}
+
+    def spell(items: list[pikepdf.OutlineItem]) -> None:
+        for item in items:
+            item.title = spelled.get("".join(item.title.split()), item.title)
+            spell(item.children)
+
+    with pdf.open_outline() as outline:
+        spell(outline.root)
 
 
 def whole(book: paper.Book) -> str:
@@ -75,7 +93,7 @@ def whole(book: paper.Book) -> str:
             rules.append(_running_titles(names[leaf.name], part.title, leaf.title))
             body.append(_article(book, leaf, names[leaf.name], leaf is part.opener))
     css = "\n".join([book.colours("light"), paper.style("paper", "print"), *rules])
-    scripts = paper.formulas(options=_FORMULAS_ONLY)
+    scripts = paper.formulas(options=_OWN)
     return paper.html(book, f'<main class="paper">{"".join(body)}</main>', css, scripts)
 
 
@@ -145,7 +163,7 @@ def _article(book: paper.Book, leaf: paper.Leaf, page: str, opens: bool) -> str:
         if longest > _FITTING:  # a table that somebody printed; broken lines would ruin it
             code["style"] = f"font-size: {max(0.5, 0.72 * _FITTING / longest):.3f}em"
     below = leaf.level + bool(leaf.part)  # parts have the first level of headings
-    for heading in body.find_all(re.compile("^h[1-6]$")):
+    for heading in body.find_all(_HEADING):
         level = int(heading.name[1])
         heading["class"] = f"level-{level}"
         heading.name = f"h{1 if opens and level == 1 else min(6, level + below)}"
