@@ -45,7 +45,7 @@ UNUSED = (
 )
 # Files that have work only where the article has this in it.
 WORK = {
-    r"mathjax/startup\.js|/maths\.js": r'class="math\b',
+    r"/maths\.js": r'class="math\b',
     r"clipboard\.min\.js|copybutton\.(js|css)": r'class="highlight\b',
     r"togglebutton\.(js|css)": r'class="[^"]*\b(toggle|dropdown)\b',
     r"design-tabs\.js": r'class="sd-tab-',
@@ -147,8 +147,12 @@ def _icons(style: str) -> dict[str, tuple[str, str, str]]:
     # Each style is one object, followed by its registration under the style's short name.
     end = script.index(f'("{style}",p)')
     pack = script[script.rindex("var p={", 0, end) : end]
-    icon = r'"?([\w-]+)"?:\[(\d+),(\d+),\[[^\]]*\],"\w+","([^"]+)"\]'
-    return {name: (width, height, path) for name, width, height, path in re.findall(icon, pack)}
+    icon = r'"?([\w-]+)"?:\[(\d+),(\d+),\[([^\]]*)\],"\w+","([^"]+)"\]'
+    return {
+        called: (width, height, outline)
+        for name, width, height, others, outline in re.findall(icon, pack)
+        for called in (name, *re.findall(r'"([\w-]+)"', others))
+    }
 
 
 def _thin(static: Path) -> None:
@@ -178,10 +182,8 @@ def _thin(static: Path) -> None:
 
 def _pack(picture: Path) -> None:
     """Store a picture again, pixel by pixel the same, in about 60 % of the bytes."""
-    packed = picture.with_suffix(".webp")
-    if not packed.exists() or packed.stat().st_mtime < picture.stat().st_mtime:
-        with Image.open(picture) as image:
-            image.save(packed, lossless=True, quality=75, method=4)
+    with Image.open(picture) as image:
+        image.save(picture.with_suffix(".webp"), lossless=True, quality=75, method=4)
 
 
 def _picture(tag: re.Match[str], folder: Path, more: str) -> str:

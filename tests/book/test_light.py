@@ -64,7 +64,7 @@ def closure(site, path, tags):
             if not address.startswith("data:"):
                 files.add((style.parent / address).resolve())
         files |= {style.parent / name for name in re.findall(r'@import "([^"]+)"', read(style))}
-    if any("mathjax" in file.parts for file in files):
+    if any(file.name == "maths.js" for file in files):  # which loads MathJax
         files |= {
             file for file in (site / "_static" / "mathjax").rglob("*.[jw]*") if file.is_file()
         }
@@ -112,13 +112,32 @@ def test_what_is_light_stays_as_it_is(site, tmp_path, light):
     assert changed == []
 
 
-def test_an_icon_that_the_theme_does_not_have_fails_the_build(tmp_path, light):
-    (tmp_path / "_static").mkdir()
-    (tmp_path / "_static" / "documentation_options.js").touch()
-    page = f'<link href="_static/styles/{THEME}"/><i class="fas fa-no-such-thing"></i>'
-    (tmp_path / "page.html").write_text(page, encoding="utf-8")
-    with pytest.raises(ExtensionError, match="fa-no-such-thing"):
+@pytest.fixture
+def drawn(tmp_path, light):
+    """Makes a page with an icon light, and returns it."""
+
+    def draw(icon):
+        (tmp_path / "_static" / "styles").mkdir(parents=True)
+        (tmp_path / "_static" / "documentation_options.js").touch()
+        page = tmp_path / "page.html"
+        page.write_text(f'<link href="_static/styles/{THEME}"/>{icon}', encoding="utf-8")
         light.lighten(tmp_path)
+        return page.read_text(encoding="utf-8")
+
+    return draw
+
+
+# With a public address, pages have buttons with these; one goes by an old name.
+@pytest.mark.parametrize("icon", ["fab fa-github", "fas fa-rocket fa-lg", "fas fa-pencil-alt"])
+def test_icons_of_other_buttons_are_known_too(drawn, icon):
+    page = drawn(f'<i class="{icon}"></i>')
+    assert page.count("<path ") == 1
+    assert "<i" not in page
+
+
+def test_an_icon_that_the_theme_does_not_have_fails_the_build(drawn):
+    with pytest.raises(ExtensionError, match="fa-no-such-thing"):
+        drawn('<i class="fas fa-no-such-thing"></i>')
 
 
 def test_scripts_let_the_page_come_first(tags):
@@ -135,7 +154,9 @@ def test_scripts_let_the_page_come_first(tags):
 def test_only_pages_with_formulas_load_mathjax(tags):
     for path, found in tags.items():
         formulas = 'class="math ' in read(path)
-        assert any("mathjax" in script.get("src", "") for script in found.all("script")) == formulas
+        scripts = [script.get("src", "") for script in found.all("script")]
+        assert any("/maths.js" in script for script in scripts) == formulas
+        assert not any("/mathjax/" in script for script in scripts)  # maths.js loads it
     assert 0 < sum('class="math ' in read(path) for path in tags) < len(tags)
 
 

@@ -40,7 +40,7 @@ def build(folder, builder, pages):
         "html_theme": "basic",
         "html_static_path": [str(ROOT / "book" / "_static")],
         "html_css_files": ["book.css"],
-        **{name: CONFIGURED[name] for name in ("mathjax_path", "mathjax3_config", "html_js_files")},
+        **{name: CONFIGURED[name] for name in ("mathjax_path", "mathjax3_config")},
         # Chapters are not part of this build; that links lead somewhere, `make book` tests.
         "suppress_warnings": ["myst.xref_missing"],
     }
