@@ -7,6 +7,7 @@ from pathlib import Path
 
 import paper
 import pytest
+from filelock import FileLock
 
 ROOT = Path(__file__).parents[2]
 
@@ -17,15 +18,32 @@ ARGUMENTS = (
 )
 
 
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(items):
+    """With `--dist loadgroup`, keep the tests of a file together unless they say otherwise."""
+    for item in items:
+        if item.get_closest_marker("xdist_group") is None:
+            item.add_marker(pytest.mark.xdist_group(item.path.stem))
+
+
 @pytest.fixture(scope="session")
-def site(tmp_path_factory):
-    """Folder of a fresh build with warnings as errors, as `make book` builds it."""
-    out = tmp_path_factory.mktemp("site")
-    options = ("--quiet", "-W", "-n", "--keep-going", "--all", "--path-output", out)
-    command = [Path(sys.executable).with_name("jupyter-book"), "build", ROOT, *options]
-    environment = {name: value for name, value in os.environ.items() if name != "REPOSITORY"}
-    run = subprocess.run(command, capture_output=True, text=True, env=environment)
-    assert run.returncode == 0, run.stdout + run.stderr
+def site(tmp_path_factory, worker_id):
+    """Folder of a fresh build with warnings as errors, as `make book` builds it.
+
+    Processes that test side by side share it: the first one builds.
+    """
+    folder = tmp_path_factory.getbasetemp()
+    out = (folder if worker_id == "master" else folder.parent) / "site"
+    with FileLock(out.with_suffix(".lock")):
+        if not (out / "built").exists():
+            options = ("--quiet", "-W", "-n", "--keep-going", "--all", "--path-output", out)
+            command = [Path(sys.executable).with_name("jupyter-book"), "build", ROOT, *options]
+            environment = {
+                name: value for name, value in os.environ.items() if name != "REPOSITORY"
+            }
+            run = subprocess.run(command, capture_output=True, text=True, env=environment)
+            assert run.returncode == 0, run.stdout + run.stderr
+            (out / "built").touch()
     return out / "_build" / "html"
 
 

@@ -134,7 +134,12 @@ def visit(context, address, root, unfold):
     return {**found, "outside": outside, "errors": errors}
 
 
-@pytest.mark.parametrize(("width", "theme"), [(WIDE, "light"), (PHONE, "dark")])
+def apart(*values):
+    """A case that may run beside the others."""
+    return pytest.param(*values, marks=pytest.mark.xdist_group(str(values)))
+
+
+@pytest.mark.parametrize(("width", "theme"), [apart(WIDE, "light"), apart(PHONE, "dark")])
 @pytest.mark.parametrize("how", ["folder", "server"])
 def test_every_page_is_whole_and_asks_no_other_host(site, served, browser, how, width, theme):
     """Axe looks at pages from a folder: so it meets both widths and the colours of both themes."""
