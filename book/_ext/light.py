@@ -102,6 +102,8 @@ def _light(page: str, folder: Path, options: str) -> str:
         if not re.search(work, article):
             address = rf'(src|href)="[^"]*({files})(\?[^"]*)?"'
             page = re.sub(rf"<(script|link)\b[^>]*{address}[^>]*>(</script>)?\s*", "", page)
+    # A second build would add a version to these two, which a first one has not seen yet.
+    page = re.sub(r"((?:mystnb\.\w+|exercise)\.css)\?v=\w+", r"\1", page)
     page = _PRELOAD.sub("", page)
     page = _THEME.sub(_CHOICE, page)
     # A line of settings that scripts in the page change at once: no request, no waiting.
