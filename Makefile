@@ -33,8 +33,8 @@ export OMP_NUM_THREADS = 1
 export PIP_DISABLE_PIP_VERSION_CHECK = 1
 
 .DEFAULT_GOAL := help
-.PHONY: help env book zip pages pdf epub links hosted release test claims lab notebooks assignments grade feedback \
-  bench lint format clean
+.PHONY: help env book audit zip pages pdf epub links hosted release test claims lab notebooks \
+  assignments grade feedback bench lint format clean
 
 help: ## list the targets
 	@grep -E '^[a-z]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-11s %s\n", $$1, $$2}'
@@ -61,6 +61,9 @@ book: env ## build the site from the outputs stored in the chapters
 
 zip: book ## the site as one file to open without a server, with its SHA-256 checksum
 	$(BIN)/python book/tools/archive.py $(dir $(SITE)) $(ARCHIVE)
+
+audit: book ## weigh every page, and score some with Lighthouse where Node.js is installed
+	$(BIN)/python book/tools/audit.py $(dir $(SITE))
 
 # What the PDF and the EPUB are made of.
 pages: env

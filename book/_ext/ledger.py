@@ -112,7 +112,7 @@ def table(
     group += [nodes.colspec(colwidth=width) for width in widths]
     head = nodes.thead("", row(*([nodes.Text(title)] for title in titles)))
     group += [head, nodes.tbody("", *rows)]
-    box = f'<div class="ledger-box" role="region" tabindex="0" aria-label="{label}">'
+    box = f'<div class="ledger-box" role="group" tabindex="0" aria-label="{label}">'
     before, after = (nodes.raw("", tag, format="html") for tag in (box, "</div>"))
     return nodes.container("", before, nodes.table("", group, classes=["ledger"]), after)
 
@@ -178,6 +178,8 @@ def resolve_notebooks(app: Sphinx, doctree: nodes.document, docname: str) -> Non
     for raw in list(doctree.findall(nodes.raw)) if suffix else []:
         if ".ipynb#claim-" in raw.astext():
             page = raw.astext().replace(".ipynb#claim-", f"{suffix}#claim-")
+            # A page may have several such tables, and a region would need a name of its own.
+            page = page.replace('role="region"', 'role="group"')
             raw.replace_self(nodes.raw("", page, **raw.attributes))
 
 

@@ -57,6 +57,18 @@
     });
   };
 
+  /** Name the radio buttons whose labels have formulas: browsers leave those out of a name. */
+  const name = () => {
+    for (const label of document.querySelectorAll(".quiz label:has(mjx-container)")) {
+      const said = label.cloneNode(true);
+      for (const formula of said.querySelectorAll("mjx-container")) {
+        const letters = formula.querySelectorAll("math *:not(:has(*))");
+        formula.replaceWith([...letters].map((letter) => letter.textContent).join(" "));
+      }
+      label.control.setAttribute("aria-label", said.textContent);
+    }
+  };
+
   const start = () => {
     const quizzes = [...document.querySelectorAll(".quiz")];
     const score = element("p", { class: "quiz-score" });
@@ -68,6 +80,7 @@
     };
     quizzes.forEach((quiz, i) => build(quiz, i + 1, tried));
     quizzes.at(-1).after(score);
+    window.addEventListener("load", () => window.MathJax?.startup?.promise.then(name));
   };
 
   start();

@@ -14,8 +14,9 @@ from dataclasses import dataclass
 from itertools import groupby
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
-from urllib.parse import unquote, urldefrag
+from urllib.parse import quote, unquote, urldefrag
 
+import yaml
 from archive import write_checksum
 from bs4 import BeautifulSoup
 from pygments.formatters import HtmlFormatter
@@ -24,13 +25,15 @@ if TYPE_CHECKING:
     from playwright.sync_api import Browser
 
 __all__ = [
-    *("BROWSERS", "LICENCE", "MATHJAX", "PICTURE", "WORDS", "Book", "Leaf", "Part"),
-    *("browser", "html", "installed", "make", "open_offline", "read", "style", "title_page"),
+    *("BROWSERS", "LICENCE", "PICTURE", "WORDS", "Book", "Leaf", "Part"),
+    *("browser", "formulas", "html", "installed", "make", "open_offline", "read", "style"),
+    "title_page",
 ]
 
 BOOK = Path(__file__).parents[1]
 STYLE = BOOK / "paper"
-MATHJAX = BOOK / "_static" / "mathjax" / "tex-chtml-full.js"
+MATHJAX = BOOK / "_static" / "mathjax" / "startup.js"
+CONFIG = BOOK.parent / "_config.yml"
 PICTURE = BOOK / "images" / "family.png"
 LICENCE = "Text and figures: CC BY 4.0. Code: MIT."
 # Every word that is on paper and not on the site.
@@ -242,6 +245,14 @@ def open_offline(running: "Browser", file: Path, **options: Any) -> Any:
     if asked:
         raise SystemExit(f"{file.name} asks another host for {asked}: paper cannot")
     return page
+
+
+def formulas(**options: Any) -> list[str]:
+    """Scripts that set formulas, with the settings of the site and more."""
+    config = yaml.safe_load(CONFIG.read_text(encoding="utf-8"))["sphinx"]["config"]
+    settings = json.dumps(config["mathjax3_config"] | options)
+    source = quote(MATHJAX.resolve().as_uri(), safe=":/%")
+    return [f"<script>window.MathJax = {settings}</script>", f'<script src="{source}"></script>']
 
 
 def title_page(book: Book, picture: str) -> str:

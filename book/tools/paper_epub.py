@@ -77,8 +77,7 @@ def _set_formulas(running: Any, book: paper.Book) -> None:
     found = [tag for leaf in book.leaves for tag in leaf.body.select(".math")]
     sources = [(_source(tag), tag.name == "div") for tag in found]
     page = book.folder / "formulas.html"
-    script = f'<script src="{paper.MATHJAX.resolve().as_uri()}"></script>'
-    page.write_text(paper.html(book, "", "", [script]), encoding="utf-8")
+    page.write_text(paper.html(book, "", "", paper.formulas()), encoding="utf-8")
     opened = paper.open_offline(running, page)
     opened.evaluate("() => MathJax.startup.promise")
     made = opened.evaluate(

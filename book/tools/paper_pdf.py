@@ -22,10 +22,7 @@ __all__ = ["bind", "whole"]
 
 # Only formulas are formulas, whatever the text around them looks like. For screen readers they get
 # names below, which a PDF carries; hidden MathML it would only carry twice.
-_SETTINGS = (
-    "<script>window.MathJax = {options: {enableMenu: false, enableAssistiveMml: false,"
-    ' ignoreHtmlClass: "paper", processHtmlClass: "math"}}</script>'
-)
+_OWN = {"enableAssistiveMml": False, "ignoreHtmlClass": "paper", "processHtmlClass": "math"}
 _MOST_PRINTINGS = 3
 _HEADING = re.compile("^h[1-6]$")
 _SHORT = 14  # lines of code that stay on one page
@@ -96,7 +93,7 @@ def whole(book: paper.Book) -> str:
             rules.append(_running_titles(names[leaf.name], part.title, leaf.title))
             body.append(_article(book, leaf, names[leaf.name], leaf is part.opener))
     css = "\n".join([book.colours("light"), paper.style("paper", "print"), *rules])
-    scripts = [_SETTINGS, f'<script src="{_relative(book, paper.MATHJAX)}"></script>']
+    scripts = paper.formulas(options=_OWN)
     return paper.html(book, f'<main class="paper">{"".join(body)}</main>', css, scripts)
 
 

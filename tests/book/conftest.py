@@ -1,13 +1,32 @@
-"""One browser for all tests of pages."""
+"""One built site and one browser for all tests of pages."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
 
 import paper
 import pytest
+
+ROOT = Path(__file__).parents[2]
 
 # Without these, Chromium asks for updates and lists, and waits for a network that may not be there.
 ARGUMENTS = (
     *("--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run"),
     *("--disable-background-networking", "--disable-component-update", "--disable-sync"),
 )
+
+
+@pytest.fixture(scope="session")
+def site(tmp_path_factory):
+    """Folder of a fresh build with warnings as errors, as `make book` builds it."""
+    out = tmp_path_factory.mktemp("site")
+    options = ("--quiet", "-W", "-n", "--keep-going", "--all", "--path-output", out)
+    command = [Path(sys.executable).with_name("jupyter-book"), "build", ROOT, *options]
+    environment = {name: value for name, value in os.environ.items() if name != "REPOSITORY"}
+    run = subprocess.run(command, capture_output=True, text=True, env=environment)
+    assert run.returncode == 0, run.stdout + run.stderr
+    return out / "_build" / "html"
 
 
 @pytest.fixture(scope="session")

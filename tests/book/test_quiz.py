@@ -11,12 +11,15 @@ from collections import Counter
 from pathlib import Path
 
 import pytest
+import yaml
 from docutils import nodes
 from sphinx.application import Sphinx
 from sphinx.util.docutils import docutils_namespace
 
 ROOT = Path(__file__).parents[2]
 PAGES = {path.parent.name: path for path in sorted(ROOT.glob("chapters/*/quiz.md"))}
+# As the book sets its formulas.
+CONFIGURED = yaml.safe_load((ROOT / "_config.yml").read_text("utf-8"))["sphinx"]["config"]
 FEWEST, MOST = 6, 8
 WIDE, PHONE = 1280, 390
 
@@ -37,7 +40,7 @@ def build(folder, builder, pages):
         "html_theme": "basic",
         "html_static_path": [str(ROOT / "book" / "_static")],
         "html_css_files": ["book.css"],
-        "mathjax_path": "mathjax/tex-chtml-full.js",
+        **{name: CONFIGURED[name] for name in ("mathjax_path", "mathjax3_config")},
         # Chapters are not part of this build; that links lead somewhere, `make book` tests.
         "suppress_warnings": ["myst.xref_missing"],
     }
