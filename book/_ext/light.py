@@ -47,7 +47,6 @@ UNUSED = (
 WORK = {
     r"/maths\.js": r'class="math\b',
     r"clipboard\.min\.js|copybutton\.(js|css)": r'class="highlight\b',
-    r"togglebutton\.(js|css)": r'class="[^"]*\b(toggle|dropdown)\b',
     r"design-tabs\.js": r'class="sd-tab-',
     r"sphinx-design\.min\.css": r'class="[^"]*\bsd-',
     r"exercise\.css": r'class="[^"]*\b(exercise|solution)\b',

@@ -19,6 +19,7 @@ import nbformat
 from attachments import write_attached
 from docutils import nodes
 from ledger import CHAPTERS, chapter_link, row, table, verdict_counts
+from places import chapter_number
 from sphinx.application import Sphinx
 from sphinx.util.docutils import SphinxDirective
 
@@ -120,7 +121,8 @@ class Chapters(SphinxDirective):
         grid = nodes.container(classes=["chapter-cards"])
         for chapter in found:
             picture = nodes.image(uri=write_attached(self.env.app, chapter.path, PICTURE), alt="")
-            link = chapter_link(chapter.path, chapter.title)
+            number = chapter_number(chapter.path.as_posix())
+            link = chapter_link(chapter.path, f"{number} {chapter.title}")
             times = nodes.paragraph(
                 text=f"Read {rounded(chapter.minutes)} minutes · run {chapter.running_time}",
                 classes=["chapter-times"],
@@ -162,6 +164,7 @@ def add_head(app: Sphinx, doctree: nodes.document, docname: str) -> None:
             break
     source = f"{'../' * docname.count('/')}_sources/{docname}.ipynb"
     facts = {
+        "Chapter": chapter_number(docname),
         "Read": f"{rounded(found.minutes)} minutes",
         "Run": found.running,
         "Needs": f"<code>{found.needs}</code>, no GPU, no download",

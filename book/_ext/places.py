@@ -20,9 +20,15 @@ from sphinx.util.docutils import SphinxDirective
 from sphinx.util.matching import Matcher
 from terms import definitions
 
-__all__ = ["Links", "Place", "Places", "places", "separated", "setup"]
+__all__ = ["Links", "Place", "Places", "chapter_number", "places", "separated", "setup"]
 
 _OBJECTS = ("class", "function", "exception")  # methods stand with their class
+
+
+def chapter_number(page: str) -> str:
+    """Part and chapter: "1.2" for `chapters/01_background/02_measuring`, "" for others."""
+    found = re.search(r"(\d+)_[^/]*/(\d+)_[^/]*$", page)
+    return f"{int(found[1])}.{int(found[2])}" if found else ""
 
 
 class Place(NamedTuple):
@@ -34,9 +40,8 @@ class Place(NamedTuple):
 
     @property
     def number(self) -> str:
-        """Part and chapter: "1.2" for `chapters/01_background/02_measuring`, "" for others."""
-        found = re.search(r"(\d+)_[^/]*/(\d+)_[^/]*$", self.page)
-        return f"{int(found[1])}.{int(found[2])}" if found else ""
+        """Part and chapter."""
+        return chapter_number(self.page)
 
 
 def places(env: BuildEnvironment) -> dict[str, list[Place]]:

@@ -95,7 +95,7 @@ def test_a_chapter_s_head_says_how_long_it_takes_and_what_it_needs(build):
     folder = build() / "chapters" / "01_part"
     first, second = ((folder / f"{name}.html").read_text() for name in ("01_first", "02_second"))
     head = text(re.search(r'<dl class="chapter-head">.*?</dl>', first, re.S)[0])
-    assert "Read 10 minutes" in head
+    assert "Chapter 1.1 Read 10 minutes" in head
     assert "Run a minute on one processor core" in head
     assert "Needs mtl_lib , no GPU" in head
     assert "mtl_lib[export]" in second
@@ -117,7 +117,7 @@ def test_a_part_s_page_has_a_card_for_each_chapter_and_a_row_for_each_claim(buil
     assert "Reading takes about 30 minutes." in page
     pictures = re.findall(r'<img alt="" src="([^"]+)"', page)
     assert len(set(pictures)) == 2
-    assert 'href="02_second.html">Second</a>' in page
+    assert 'href="02_second.html">1.2 Second</a>' in page
     assert "Read 20 minutes · run a minute" in page
     assert 'href="01_first.html#claim-a-b">A is more than B.</a>' in page
     assert text(page).count("✔ 1 holds") == 2  # on the card, and over all
