@@ -180,7 +180,9 @@ def _lead(leaf: paper.Leaf, anchor: Tag) -> None:
         return
     anchor["href"] = "#" + quote(_anchor(to, at))
     elsewhere = to != leaf.name and "api" not in leaf.name.split("/")
-    if elsewhere and not anchor.find_parent(class_="bibtex-citation"):
+    # A citation and a term of the glossary are found by the alphabet.
+    named = anchor.find_parent(class_="bibtex-citation") or "term" in (anchor.get("class") or [])
+    if elsewhere and not named:
         anchor["data-page"] = "000"
 
 
