@@ -90,7 +90,7 @@ test: env ## library, structure of the chapters, every notebook run again and co
 	$(BIN)/python -m pytest -n 2 --dist loadfile -m "not site"
 	$(if $(NOTEBOOKS),PYTHONPATH=tests $(BIN)/python -m pytest -p notebook_comparison --nbval \
 	  -n 2 --dist loadfile chapters,@echo "No chapter yet: no notebook to run.")
-	$(BIN)/python -m pytest -n 2 --dist loadgroup -m site
+	$(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder -m site
 
 claims: env ## run the chapters with other seeds and compare the verdicts
 	$(BIN)/python book/tools/claims.py

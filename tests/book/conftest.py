@@ -18,14 +18,6 @@ ARGUMENTS = (
 )
 
 
-@pytest.hookimpl(tryfirst=True)
-def pytest_collection_modifyitems(items):
-    """With `--dist loadgroup`, keep the tests of a file together unless they say otherwise."""
-    for item in items:
-        if item.get_closest_marker("xdist_group") is None:
-            item.add_marker(pytest.mark.xdist_group(item.path.stem))
-
-
 @pytest.fixture(scope="session")
 def site(tmp_path_factory, worker_id):
     """Folder of a fresh build with warnings as errors, as `make book` builds it.
