@@ -57,8 +57,6 @@ DENSITY = 100  # CSS pixels an inch: a figure's letters are as large as those of
 LONGEST = 200  # characters of a description; search engines show no more
 # Pages that have their title from the theme.
 NAMES = {
-    "genindex": "Index of terms and names",
-    "py-modindex": "Modules of the library",
     "search": "Search the book",
 }
 

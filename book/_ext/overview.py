@@ -117,7 +117,8 @@ class Chapters(SphinxDirective):
 
     def _cards(self, found: list[Chapter]) -> Iterator[nodes.Node]:
         total = sum(rounded(chapter.minutes) for chapter in found)
-        yield nodes.paragraph(text=f"Reading takes about {total} minutes.")
+        time = f"{total} minutes" if total <= 120 else f"{round(total / 30) / 2:g} hours"
+        yield nodes.paragraph(text=f"Reading takes about {time}.")
         grid = nodes.container(classes=["chapter-cards"])
         for chapter in found:
             picture = nodes.image(uri=write_attached(self.env.app, chapter.path, PICTURE), alt="")

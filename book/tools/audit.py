@@ -24,13 +24,12 @@ from functools import cache, partial
 from pathlib import Path
 from typing import Any
 
-from playwright.sync_api import Browser, sync_playwright
+from chromium import ARGUMENTS, installed, launched
+from playwright.sync_api import Browser
 
 __all__ = ["LIMIT", "ask_lighthouse", "compressed", "main", "pages", "served", "weigh"]
 
 LIMIT = 1_000_000  # bytes a page, as they are sent at a first visit
-BROWSERS = ("chromium", "chromium-browser", "google-chrome", "chrome")
-FLAGS = ("--no-sandbox", "--disable-gpu", "--disable-background-networking")
 LIGHTHOUSE = "lighthouse@12.8.2"  # the last that runs on Node 20
 WATCHED = (
     "book/index.html",
@@ -126,9 +125,9 @@ def ask_lighthouse(address: str, form: str) -> dict[str, float]:
         RuntimeError: Lighthouse ended without a report; its last words are the message.
     """
     command = ["npx", "--yes", LIGHTHOUSE, address, "--quiet", "--output=json"]
-    command += [f"--chrome-flags=--headless {' '.join(FLAGS)}"]
+    command += [f"--chrome-flags=--headless {' '.join(ARGUMENTS)}"]
     command += ["--preset=desktop"] if form == "desktop" else []
-    environment = os.environ | {"CHROME_PATH": _installed()}
+    environment = os.environ | {"CHROME_PATH": installed()}
     scores: dict[str, list[float]] = {name: [] for name in WANTED}
     for _ in range(RUNS):
         run = subprocess.run(command, capture_output=True, text=True, env=environment)
@@ -138,13 +137,6 @@ def ask_lighthouse(address: str, form: str) -> dict[str, float]:
         for name, found in scores.items():
             found.append(100 * (categories[name]["score"] or 0))
     return {name: statistics.median(found) for name, found in scores.items()}
-
-
-def _installed() -> str:
-    path = next(filter(None, map(shutil.which, BROWSERS)), None)
-    if path is None:
-        raise SystemExit(f"no browser here: install one of {', '.join(BROWSERS)}")
-    return path
 
 
 def _print_weights(weights: dict[str, tuple[int, int]]) -> int:
@@ -177,10 +169,8 @@ def main(arguments: Sequence[str]) -> int:
     site = Path(*arguments or ("_build/html",)).resolve()
     if not (site / "index.html").is_file():
         raise SystemExit(f"{site} has no index.html: build the site first, with make book")
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=_installed(), args=list(FLAGS))
+    with launched() as browser:
         broken = _print_weights(weigh(browser, site))
-        browser.close()
     if shutil.which("npx"):
         broken += _print_scores(site)
     else:

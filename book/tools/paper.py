@@ -25,8 +25,8 @@ if TYPE_CHECKING:
     from playwright.sync_api import Browser
 
 __all__ = [
-    *("BROWSERS", "LICENCE", "PICTURE", "WORDS", "Book", "Leaf", "Part"),
-    *("browser", "formulas", "html", "installed", "make", "open_offline", "read", "style"),
+    *("LICENCE", "PICTURE", "WORDS", "Book", "Leaf", "Part"),
+    *("formulas", "html", "make", "open_offline", "read", "style"),
     "title_page",
 ]
 
@@ -38,7 +38,6 @@ PICTURE = BOOK / "images" / "family.png"
 LICENCE = "Text and figures: CC BY 4.0. Code: MIT."
 # Every word that is on paper and not on the site.
 WORDS = {"home": "About this book", "contents": "Contents", "solutions": "Solutions"}
-BROWSERS = ("chromium", "chromium-browser", "google-chrome", "chrome")
 
 # For a screen only: buttons, links to source code, anchors. The home page's map of the book is the
 # table of contents, and its picture is on the cover. The text cites by author and year, and the
@@ -204,29 +203,6 @@ def _resolve_links(leaf: Leaf, names: set[str], suffix: str) -> None:
 def _joined(name: str, path: str) -> str:
     """Where a relative path leads from the page ``name``."""
     return posixpath.normpath(posixpath.join(posixpath.dirname(name), path))
-
-
-def installed() -> str | None:
-    """Path of the first installed Chromium, or of a browser made of it."""
-    return next(filter(None, map(shutil.which, BROWSERS)), None)
-
-
-@contextmanager
-def browser() -> Iterator["Browser"]:
-    """An installed Chromium."""
-    from playwright.sync_api import sync_playwright
-
-    path = installed()
-    if path is None:
-        raise SystemExit(
-            f"No browser found that prints, looked for {', '.join(BROWSERS)}: install one, on "
-            "Debian and Ubuntu with apt install chromium. No other part of the book needs it."
-        )
-    with sync_playwright() as playwright:
-        options = ["--no-sandbox", "--disable-gpu", "--disable-background-networking"]
-        running = playwright.chromium.launch(executable_path=path, args=options)
-        yield running
-        running.close()
 
 
 def open_offline(running: "Browser", file: Path, **options: Any) -> Any:

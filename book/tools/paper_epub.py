@@ -20,6 +20,7 @@ from urllib.parse import quote
 
 import paper
 from bs4 import BeautifulSoup, Tag
+from chromium import launched
 
 __all__ = ["bind", "plain_letters"]
 
@@ -54,7 +55,7 @@ def bind(book: paper.Book, target: Path) -> str:
         "}",
     ]
     files["style.css"] = "\n".join(css).encode()
-    with paper.browser() as running:
+    with launched() as running:
         _set_formulas(running, book)
         files["cover.png"] = _cover(running, book)
     cover = (

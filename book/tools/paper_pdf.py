@@ -17,6 +17,7 @@ from urllib.parse import quote, unquote
 import paper
 import pikepdf
 from bs4 import Tag
+from chromium import launched
 
 __all__ = ["bind", "whole"]
 
@@ -45,7 +46,7 @@ def bind(book: paper.Book, target: Path) -> str:
     """Write the PDF and say how many pages it has."""
     page = book.folder / "book.html"
     page.write_text(whole(book), encoding="utf-8")
-    with paper.browser() as running:
+    with launched() as running:
         printed = _printed(paper.open_offline(running, page))
     return _finish(book, printed, target)
 

@@ -5,18 +5,11 @@ import subprocess
 import sys
 from pathlib import Path
 
-import paper
+import chromium
 import pytest
 from filelock import FileLock
 
 ROOT = Path(__file__).parents[2]
-
-# Without these, Chromium asks for updates and lists, and waits for a network that may not be there.
-ARGUMENTS = (
-    *("--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run"),
-    *("--disable-background-networking", "--disable-component-update", "--disable-sync"),
-)
-
 
 @pytest.fixture(scope="session")
 def site(tmp_path_factory, worker_id):
@@ -42,14 +35,10 @@ def site(tmp_path_factory, worker_id):
 @pytest.fixture(scope="session")
 def browser():
     """An installed Chromium; where there is none, the tests that need it are skipped."""
-    path = paper.installed()
-    if path is None:
-        pytest.skip(f"no browser here: install one of {', '.join(paper.BROWSERS)}")
-    sync_api = pytest.importorskip("playwright.sync_api")
-    with sync_api.sync_playwright() as playwright:
-        running = playwright.chromium.launch(executable_path=path, args=list(ARGUMENTS))
+    if not chromium.installed():
+        pytest.skip(f"no browser here: install one of {', '.join(chromium.BROWSERS)}")
+    with chromium.launched() as running:
         yield running
-        running.close()
 
 
 @pytest.fixture

@@ -144,7 +144,9 @@ def test_every_page_is_whole_and_asks_no_other_host(site, served, browser, how, 
     # Nothing moves: a text that fades in has no contrast yet.
     context = browser.new_context(viewport=size, color_scheme=theme, reduced_motion="reduce")
     unfold = how == "folder"
-    found = {page: visit(context, f"{root}/{page}", root, unfold) for page in audit.pages(site)}
+    # Pages of source code are all alike: from a folder, twice, is enough.
+    names = [name for name in audit.pages(site) if unfold or not name.startswith("_modules/")]
+    found = {page: visit(context, f"{root}/{page}", root, unfold) for page in names}
     context.close()
     assert len(found) > 10
     wrong = {page: {k: v for k, v in f.items() if v != expected[k]} for page, f in found.items()}

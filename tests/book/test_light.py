@@ -215,7 +215,7 @@ def test_every_icon_is_drawn(site, tags, browser):
         for kind in ("i", "span"):
             assert [a for a in found.all(kind) if "fa-" in (a.get("class") or "")] == [], path
     page = browser.new_page(viewport={"width": 1280, "height": 900})
-    for name in ("book/index.html", "chapters/04_code/02_vae.html", "genindex.html"):
+    for name in ("book/index.html", "chapters/04_code/02_vae.html", "book/terms_index.html"):
         page.goto((site / name).as_uri())
         icons = page.evaluate(ICONS)
         assert icons["drawn"] > 5

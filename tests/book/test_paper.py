@@ -13,6 +13,7 @@ import zipfile
 from pathlib import Path
 from urllib.parse import unquote, urldefrag
 
+import chromium
 import paper
 import paper_epub
 import pytest
@@ -110,8 +111,8 @@ def test_what_asks_another_host_is_refused(tmp_path, browser):
 
 
 def test_without_a_browser_the_message_says_what_to_install(monkeypatch):
-    monkeypatch.setattr(paper, "BROWSERS", ("no-such-browser",))
-    with pytest.raises(SystemExit, match="apt install chromium"), paper.browser():
+    monkeypatch.setattr(chromium, "BROWSERS", ("no-such-browser",))
+    with pytest.raises(SystemExit, match="apt install chromium"), chromium.launched():
         pass
 
 

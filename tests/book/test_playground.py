@@ -76,7 +76,7 @@ def test_the_script_says_what_the_page_shows(tmp_path):
 
 def built(folder, error=None):
     """Run the extension as Sphinx does when it has finished."""
-    app = SimpleNamespace(builder=SimpleNamespace(format="html"), outdir=folder)
+    app = SimpleNamespace(builder=SimpleNamespace(name="html"), outdir=folder)
     runpy.run_path(str(ROOT / "book" / "_ext" / "playground.py"))["add_page"](app, error)
     return folder / "playground"
 

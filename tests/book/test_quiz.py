@@ -276,9 +276,11 @@ def test_a_screen_reader_hears_question_and_options(open_page, book, page):
         options = [question[0][0], *(option[0] for option in question[1])]
         # A formula is heard in MathML's words, and not as it was typed.
         first, *rest = (re.split(r"[.,:\\]|\b\w_", option.astext())[0] for option in options)
-        assert group.and_(view.get_by_role("group", name=first)).count() == 1
+        # Names are there when the formulas in them are set; what is missing then ends the wait.
+        group.and_(view.get_by_role("group", name=first)).wait_for(timeout=20_000)
         for option in filter(None, rest):
-            assert group.get_by_role("radio", name=option).count() >= 1
+            radio = group.get_by_role("radio", name=option).first
+            radio.wait_for(timeout=20_000, state="attached")
 
 
 @site
