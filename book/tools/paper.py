@@ -7,9 +7,7 @@ installed Chromium, which sets the formulas, and prints.
 import json
 import posixpath
 import re
-import shutil
-from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from itertools import groupby
 from pathlib import Path

@@ -11,6 +11,7 @@ from filelock import FileLock
 
 ROOT = Path(__file__).parents[2]
 
+
 @pytest.fixture(scope="session")
 def site(tmp_path_factory, worker_id):
     """Folder of a fresh build with warnings as errors, as `make book` builds it.
