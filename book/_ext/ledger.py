@@ -73,7 +73,10 @@ class Ledger(SphinxDirective):
         for path, claims in part.items():
             if claims:
                 yield nodes.paragraph("", "", chapter_link(path), classes=["ledger-chapter"])
-                rows = [row([_link(*_row_of(path, c), c.sentence)], [_verdict(c)]) for c in claims]
+                rows = [
+                    row([_link(*_row_of(path, c), _kept(c.sentence))], [_verdict(c)])
+                    for c in claims
+                ]
                 yield table(["Claim", "Verdict"], rows, (6, 2), "Claims of this chapter")
 
 
@@ -136,6 +139,11 @@ def _verdict(claim: Claim) -> nodes.inline:
 
 def _mark(verdict: str, text: str) -> nodes.inline:
     return nodes.inline(text=text, classes=["mtl-verdict", f"mtl-{verdict}"])
+
+
+def _kept(sentence: str) -> str:
+    """With numbers that stay beside their sign at the end of a line."""
+    return sentence.replace(" %", "\N{NO-BREAK SPACE}%")
 
 
 def _row_of(notebook: Path, claim: Claim) -> tuple[str, str]:
