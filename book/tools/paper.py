@@ -254,8 +254,8 @@ def html(book: Book, body: str, css: str, scripts: Iterable[str] = ()) -> str:
 
 def make(bind: Callable[[Book, Path], str], arguments: list[str]) -> None:
     """Bind the pages in a folder as a file, and say where it is."""
-    folder, target = map(Path, arguments)
+    folder, target = (Path(argument).resolve() for argument in arguments)
     said = bind(read(folder), target)
     write_checksum(target)
     size = target.stat().st_size / 1e6
-    print(f"The {target.suffix[1:].upper()}: {target.resolve().as_uri()}, {said}, {size:.1f} MB")
+    print(f"The {target.suffix[1:].upper()}: {target.as_uri()}, {said}, {size:.1f} MB")

@@ -5,6 +5,7 @@ there is none, these tests are skipped and say so.
 """
 
 import posixpath
+import os
 import re
 import subprocess
 import sys
@@ -46,9 +47,10 @@ def pages(tmp_path_factory, browser):
 
 
 def bind(pages, target):
-    """What `make` says. A process of its own, as it starts a browser of its own."""
+    """What `make` says, which has relative paths. A browser of its own needs a process of its own."""
     tool = ROOT / "book" / "tools" / f"paper_{target.suffix[1:]}.py"
-    run = subprocess.run([sys.executable, tool, pages, target], capture_output=True, text=True)
+    command = [sys.executable, tool, *(os.path.relpath(path, pages) for path in (pages, target))]
+    run = subprocess.run(command, cwd=pages, capture_output=True, text=True)
     assert run.returncode == 0, run.stdout + run.stderr
     assert target.with_name(f"{target.name}.sha256").read_text().endswith(f"  {target.name}\n")
     return run.stdout
