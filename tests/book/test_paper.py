@@ -4,8 +4,8 @@ Both are made here as `make pdf` and `make epub` make them. They need an install
 there is none, these tests are skipped and say so.
 """
 
-import posixpath
 import os
+import posixpath
 import re
 import subprocess
 import sys
