@@ -47,7 +47,7 @@ def pages(tmp_path_factory, browser):
 
 
 def bind(pages, target):
-    """What `make` says, which has relative paths. A browser of its own needs a process of its own."""
+    """What `make` says. It has relative paths, and a browser of its own in a process of its own."""
     tool = ROOT / "book" / "tools" / f"paper_{target.suffix[1:]}.py"
     command = [sys.executable, tool, *(os.path.relpath(path, pages) for path in (pages, target))]
     run = subprocess.run(command, cwd=pages, capture_output=True, text=True)
