@@ -10,13 +10,12 @@ from typing import Any
 
 from bs4 import BeautifulSoup
 from docutils import nodes
+from interactive import SCREEN
 from myst_nb.sphinx_ import HideCodeCellNode, depart_HideCellInput, visit_HideCellInput
 from sphinx.application import Sphinx
 from sphinx.writers.html5 import HTML5Translator
 
 __all__ = ["fold", "name_the_arrows", "setup", "visit_citation", "visit_folded_code"]
-
-SCREEN = ("html", "dirhtml")  # builders of pages for a screen: a page for each file
 
 
 def fold(app: Sphinx, doctree: nodes.document, _docname: str) -> None:

@@ -12,7 +12,7 @@ from docutils.parsers.rst import directives
 from sphinx.application import Sphinx
 from sphinx.util.docutils import SphinxDirective
 
-__all__ = ["Interactive", "add_files", "setup"]
+__all__ = ["SCREEN", "Interactive", "add_files", "setup"]
 
 SCREEN = ("html", "dirhtml")  # builders of pages for a screen: a page for each file
 STATIC = Path(__file__).parents[1] / "_static"

@@ -18,6 +18,7 @@ from typing import Any
 import nbformat
 from attachments import write_attached
 from docutils import nodes
+from interactive import SCREEN
 from ledger import CHAPTERS, chapter_link, row, table, verdict_counts
 from places import chapter_number
 from sphinx.application import Sphinx
@@ -27,7 +28,6 @@ from mtl_lib.claims import read
 
 __all__ = ["Chapter", "Chapters", "add_head", "add_launch", "setup"]
 
-SCREEN = ("html", "dirhtml")
 WORDS_A_MINUTE = 200
 MINUTES_A_PAUSE = 0.5  # a formula that stands by itself, a figure, a cell that is not folded
 PICTURE = "answer.png"

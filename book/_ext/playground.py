@@ -7,13 +7,13 @@ chapter on edge devices calls, so that neither can differ from the stored networ
 import shutil
 from pathlib import Path
 
+from interactive import SCREEN
 from sphinx.application import Sphinx
 
 from mtl_lib.recipes import painter
 
 __all__ = ["add_page", "setup"]
 
-SCREEN = ("html", "dirhtml")  # builders of pages for a screen
 SOURCE = Path(__file__).parents[1] / "playground"
 FOLDER = "playground"
 

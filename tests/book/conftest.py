@@ -5,7 +5,9 @@ import subprocess
 import sys
 from pathlib import Path
 
+import check
 import chromium
+import nbformat
 import pytest
 from filelock import FileLock
 
@@ -13,24 +15,44 @@ ROOT = Path(__file__).parents[2]
 
 
 @pytest.fixture(scope="session")
-def site(tmp_path_factory, worker_id):
-    """Folder of a fresh build with warnings as errors, as `make book` builds it.
+def build_book():
+    """Builds the whole book below a folder, with warnings as errors, as `make` builds it."""
 
-    Processes that test side by side share it: the first one builds.
-    """
+    def build(out, *options, **variables):
+        options = ("--quiet", "-W", "-n", "--keep-going", "--all", "--path-output", out, *options)
+        command = [Path(sys.executable).with_name("jupyter-book"), "build", ROOT, *options]
+        environment = {name: value for name, value in os.environ.items() if name != "REPOSITORY"}
+        environment |= variables
+        run = subprocess.run(command, capture_output=True, text=True, env=environment)
+        assert run.returncode == 0, run.stdout + run.stderr
+        return out / "_build"
+
+    return build
+
+
+@pytest.fixture(scope="session")
+def site(tmp_path_factory, worker_id, build_book):
+    """Folder of a fresh build. Processes that test side by side share it: the first one builds."""
     folder = tmp_path_factory.getbasetemp()
     out = (folder if worker_id == "master" else folder.parent) / "site"
     with FileLock(out.with_suffix(".lock")):
         if not (out / "built").exists():
-            options = ("--quiet", "-W", "-n", "--keep-going", "--all", "--path-output", out)
-            command = [Path(sys.executable).with_name("jupyter-book"), "build", ROOT, *options]
-            environment = {
-                name: value for name, value in os.environ.items() if name != "REPOSITORY"
-            }
-            run = subprocess.run(command, capture_output=True, text=True, env=environment)
-            assert run.returncode == 0, run.stdout + run.stderr
+            build_book(out)
             (out / "built").touch()
     return out / "_build" / "html"
+
+
+@pytest.fixture(scope="session")
+def secret_lines():
+    """Lines of graded solutions and hidden tests that are long enough to be nobody else's."""
+    found = {
+        line
+        for path in (ROOT / "assignments" / "source").glob("*/*.ipynb")
+        for line in check.secrets(nbformat.read(path, 4).cells)
+        if len(line) > 30
+    }
+    assert found
+    return found
 
 
 @pytest.fixture(scope="session")

@@ -35,15 +35,10 @@ site = pytest.mark.site
 
 
 @pytest.fixture(scope="module")
-def pages(tmp_path_factory, browser):
+def pages(tmp_path_factory, browser, build_book):
     """Folder of plain pages, built with warnings as errors."""
-    out = tmp_path_factory.mktemp("paper")
-    options = ("--quiet", "-W", "-n", "--keep-going", "--path-output", out)
     builder = ("--builder", "custom", "--custom-builder", "paper")
-    command = [Path(sys.executable).with_name("jupyter-book"), "build", ROOT, *builder, *options]
-    run = subprocess.run(command, capture_output=True, text=True)
-    assert run.returncode == 0, run.stdout + run.stderr
-    return out / "_build" / "paper"
+    return build_book(tmp_path_factory.mktemp("paper"), *builder) / "paper"
 
 
 def bind(pages, target):
